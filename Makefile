@@ -1,0 +1,93 @@
+# Reelmesh: every recipe stays short; the work is in the named Python modules.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PYTHON  ?= python3
+VENV    := .venv
+BIN     := $(VENV)/bin
+STAMP   := $(VENV)/.lock-installed
+BENCH   := $(VENV)/bench
+PYTEST  := $(BIN)/python -m pytest
+SPINS   ?= 200
+PLAYERS ?= 8
+export PYTHONPATH := .:gen
+
+$(STAMP): lock/dev.txt deploy/local/bootstrap.py
+	@command -v $(PYTHON) >/dev/null || { echo "setup: no $(PYTHON): install Python >= 3.11, or make PYTHON=..."; exit 1; }
+	@$(PYTHON) deploy/local/bootstrap.py $(VENV) lock/dev.txt
+	@touch $(STAMP)
+
+# The textbook mesh's own instrumentation and the profiler: beside the environment, not in it.
+$(BENCH)/.lock-installed: lock/bench.txt $(STAMP)
+	@echo "bench: installing $(BENCH)"
+	@$(BIN)/python -m pip --quiet --disable-pip-version-check install --require-hashes --no-deps --upgrade --target $(BENCH) -r $<
+	@touch $@
+
+.PHONY: help setup run play bench profile test test-unit test-integration test-model test-fault test-long
+.PHONY: check lint types proto proto-check wheel audit tools fmt clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
+
+setup: $(STAMP) ## create the virtual environment from the lock file
+
+run: $(STAMP) ## start PostgreSQL and the five services here, until Ctrl-C
+	@exec $(BIN)/python -m deploy.local run
+
+play: $(STAMP) ## play against the running mesh: SPINS=200 PLAYERS=8
+	@$(BIN)/python -m deploy.local play --spins $(SPINS) --players $(PLAYERS)
+
+test: $(STAMP) ## every test but the long forms
+	$(PYTEST) -m "not long"
+
+test-unit: $(STAMP) ## tests without database and processes
+	$(PYTEST) tests/unit -m "not long"
+
+test-integration: $(STAMP) ## tests on a real PostgreSQL and real processes
+	$(PYTEST) tests/integration -m "not long"
+
+test-model: $(STAMP) ## every interleaving of the round protocol
+	$(PYTEST) tests/model -m "not long"
+
+test-fault: $(STAMP) ## kill -9 at the failpoints, PostgreSQL stopped under load
+	$(PYTEST) tests/fault -m "not long"
+
+test-long: $(STAMP) ## the long forms
+	$(PYTEST) -m long
+
+bench: $(BENCH)/.lock-installed ## CPU per spin against a textbook mesh, latency, floors; QUICK=1 for a short run
+	@exec $(BIN)/python -m bench.run $(if $(QUICK),--quick)
+
+profile: $(BENCH)/.lock-installed ## a flame graph per service under load, into build/profile
+	@exec $(BIN)/python -m bench.profile
+
+check: lint types proto-check ## what CI runs before the tests; needs npm for buf
+
+lint: $(STAMP) ## ruff, import contracts, buf
+	$(BIN)/ruff check && $(BIN)/ruff format --check
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/python tools/buf.py lint
+
+types: $(STAMP) ## mypy --strict
+	$(BIN)/mypy
+
+proto: $(STAMP) ## generate gen/ from protos/
+	$(BIN)/python tools/stubs.py generate
+
+proto-check: $(STAMP) ## gen/ is what protos/ generates
+	$(BIN)/python tools/stubs.py check
+
+wheel: $(STAMP) ## the typed client as a wheel, reelmesh-stubs, into build/
+	@$(BIN)/python tools/wheel.py
+
+audit: $(STAMP) ## known vulnerabilities of the locked packages, where their database can be reached
+	@$(BIN)/python tools/audit.py lock/dev.txt
+
+tools: ## programs beyond Python that checks and tests use, and which are here
+	@$(PYTHON) tools/programs.py
+
+fmt: $(STAMP) ## format the code
+	$(BIN)/ruff check --fix && $(BIN)/ruff format
+
+clean: ## remove build output and caches; keeps the environment and the data of make run
+	rm -rf build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +

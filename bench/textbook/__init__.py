@@ -1,0 +1,1 @@
+"""A spin as tutorials write it: three unary hops, ORM transactions, contrib tracing. The yardstick."""

@@ -1,0 +1,90 @@
+"""Settings from the environment, read once at start. Nothing else reads REELMESH_* (except failpoints)."""
+
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from typing import Any, Literal, NoReturn, TypeVar, get_args, get_origin, get_type_hints
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceConfig:
+    """What every service is told. A service subclasses it with its own fields."""
+
+    # Name of the deployment; "development" allows what must never happen with real money elsewhere.
+    env: str = "development"
+    # Address both ports listen on.
+    host: str = "127.0.0.1"
+    # Port of the service's RPCs.
+    grpc_port: int
+    # Port of the plaintext health service; never reachable from outside.
+    admin_port: int
+    # postgresql+psycopg://role:password@host:port/database; never logged.
+    database_url: str = field(repr=False)
+    # Connections to the database, also the most statements in flight.
+    database_pool_size: int = 10
+    # Shared key of the development service tokens.
+    identity_key: str = field(repr=False)
+    # How long a gateway works at one spin; ages of rounds and authorisations are multiples of it.
+    spin_deadline_ms: int = 3000
+    # From "not ready" to the moment the server refuses calls, so that callers can look away first.
+    drain_wait_ms: int = 500
+    # What calls in flight get to finish before they are cut.
+    drain_grace_ms: int = 20000
+    # Peers, as "dns:///host:port"; empty where the service does not call that peer.
+    session_target: str = ""
+    wallet_target: str = ""
+    game_target: str = ""
+    events_target: str = ""
+    # Share of new traces that are kept, 0 to 1; a caller's own decision is followed.
+    trace_ratio: float = 0.1
+    # One JSON object or one line of text per log record.
+    log_format: Literal["json", "text"] = "json"
+
+
+C = TypeVar("C", bound=ServiceConfig)
+
+
+def load(config_type: type[C], *, service: str, environ: Mapping[str, str] = os.environ) -> C:
+    """Reads REELMESH_<SERVICE>_<FIELD>, else REELMESH_<FIELD>, else the default.
+
+    Errors: exits with one line that names the variable when it is missing or of the wrong type.
+    """
+    hints = get_type_hints(config_type)
+    values: dict[str, Any] = {}
+    for item in fields(config_type):
+        own, shared = f"REELMESH_{service}_{item.name}".upper(), f"REELMESH_{item.name}".upper()
+        name = own if own in environ else shared
+        if name in environ:
+            values[item.name] = _parse(name, environ[name], hints[item.name])
+        elif item.default is MISSING and item.default_factory is MISSING:
+            _exit(f"{own} (or {shared}) is not set")
+    return config_type(**values)
+
+
+def database_url(service: str, environ: Mapping[str, str] = os.environ) -> str:
+    """REELMESH_<SERVICE>_DATABASE_URL, for commands that need no other setting. Exits when it is missing."""
+    name = f"REELMESH_{service}_DATABASE_URL".upper()
+    return environ.get(name) or _exit(f"{name} is not set")
+
+
+def _parse(name: str, text: str, kind: Any) -> object:
+    if kind is str:
+        return text
+    choices = ("0", "1") if kind is bool else get_args(kind) if get_origin(kind) is Literal else None
+    if choices is not None:
+        if text not in choices:
+            _exit(f"{name} must be one of {', '.join(choices)}")
+        return text == "1" if kind is bool else text
+    try:
+        number = kind(text)
+    except ValueError:
+        _exit(f"{name} must be a number ({kind.__name__})")
+    if not number >= 0:
+        _exit(f"{name} must not be negative")
+    return number
+
+
+def _exit(problem: str) -> NoReturn:
+    # The value is never repeated: it may be a secret in the wrong variable.
+    sys.exit(f"configuration: {problem}")

@@ -1,0 +1,84 @@
+"""Who calls: development service tokens, and the table of who may call what (services/call_graph.yaml)."""
+
+import hashlib
+import hmac
+import time
+from functools import cache, lru_cache
+from pathlib import Path
+
+import msgspec
+
+from services.common.errors import CallerForbidden, CallerUnknown
+
+METADATA_KEY = "x-reelmesh-identity"
+# In the callers list of a method that authenticates its caller itself, by API key or session token.
+PUBLIC = "public"
+CALL_GRAPH_PATH = Path(__file__).parents[1] / "call_graph.yaml"
+
+
+class Method(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One RPC: who may call it, and how long a call may take."""
+
+    callers: frozenset[str]
+    deadline_ms: int
+
+
+class Service(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One service: its full gRPC name, its port on a laptop, its RPCs by name."""
+
+    grpc_service: str
+    port: int
+    methods: dict[str, Method]
+
+
+@cache
+def call_graph() -> dict[str, Service]:
+    """The table, by service name. Errors: msgspec.ValidationError when the file has another shape."""
+    return msgspec.yaml.decode(CALL_GRAPH_PATH.read_bytes(), type=dict[str, Service])
+
+
+@cache
+def methods() -> dict[str, Method]:
+    """The same by gRPC path, e.g. "/reelmesh.wallet.v1.WalletService/Settle"."""
+    return {
+        f"/{service.grpc_service}/{name}": method
+        for service in call_graph().values()
+        for name, method in service.methods.items()
+    }
+
+
+def sign(service: str, key: str, ttl_s: float) -> str:
+    """A token that says "I am `service`" for `ttl_s` seconds, to whoever has the key."""
+    claim = f"{service}.{int(time.time() + ttl_s)}"
+    return f"{claim}.{_mac(claim, key)}"
+
+
+def verify(token: str, key: str) -> str:
+    """The service's name. Errors: CALLER_UNKNOWN when the token is malformed, of another key, or expired."""
+    claim, _, mac = token.rpartition(".")
+    if not hmac.compare_digest(mac.encode(), _mac(claim, key).encode()):
+        raise CallerUnknown()
+    service, _, expire_time = claim.rpartition(".")
+    if time.time() >= int(expire_time):
+        raise CallerUnknown()
+    return service
+
+
+def authorize(path: str, token: str, key: str) -> str:
+    """The caller's name, PUBLIC for a public method. Errors: CALLER_UNKNOWN, CALLER_FORBIDDEN.
+
+    A path that the table does not list may be called by nobody.
+    """
+    method = methods().get(path)
+    if method is not None and PUBLIC in method.callers:
+        return PUBLIC
+    caller = verify(token, key)
+    if method is None or caller not in method.callers:
+        raise CallerForbidden(caller=caller, method=path)
+    return caller
+
+
+# A caller shows one token for minutes: its MAC is computed once.
+@lru_cache(maxsize=256)
+def _mac(claim: str, key: str) -> str:
+    return hmac.new(key.encode(), claim.encode(), hashlib.sha256).hexdigest()

@@ -1,0 +1,37 @@
+"""Brings a database to its service's newest version: python -m services.common.migrate <service>
+
+The database is REELMESH_<SERVICE>_DATABASE_URL: not an argument, since the process list shows arguments.
+"""
+
+import sys
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+
+from services.common.config import database_url
+
+SERVICES = Path(__file__).parents[1]
+
+
+def migrate(service: str, url: str) -> None:
+    """Runs the missing versions of services/<service>/migrations in one transaction, forward only.
+
+    Safe to run twice at once: the second waits, and finds nothing to do. `url` must be a direct connection.
+    """
+    versions = SERVICES / service / "migrations" / "versions"
+    if not versions.is_dir():
+        raise SystemExit(f"migrate: no service {service!r}")
+    config = Config()
+    # alembic interpolates its options: a path may hold a per cent sign.
+    config.set_main_option("script_location", str(SERVICES / "common" / "alembic_env").replace("%", "%%"))
+    config.set_main_option("version_locations", str(versions).replace("%", "%%"))
+    config.set_main_option("path_separator", "newline")
+    config.attributes["url"] = url
+    command.upgrade(config, "head")
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit("usage: python -m services.common.migrate <service>")
+    migrate(sys.argv[1], database_url(sys.argv[1]))

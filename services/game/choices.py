@@ -1,0 +1,118 @@
+"""Act: one step of a round with a choice, decided once by whoever inserts first (R8)."""
+
+from typing import NamedTuple
+
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from services.common import db
+from services.common.errors import DomainError
+from services.game import store
+from services.game.engine import play, rng
+from services.game.engine.definition import GameDefinition
+from services.game.errors import ChoiceUnknown, RoundNotFound, RoundNotOpen, StepOutOfOrder
+from services.game.records import DecidedBy, Round, State, Step
+from services.game.rounds import Catalogue
+
+COLLECT = "COLLECT"
+
+
+class Drawn(NamedTuple):
+    """A decided step, ready to be stored."""
+
+    step: Step
+    state_after: State
+    draws: bytes | None
+
+
+def offered(catalogue: Catalogue, round_: Round) -> tuple[str, ...]:
+    """What may be chosen now; empty unless the round is OPEN.
+
+    A round stays with the version that drew it: where another one is served, it can only be collected.
+    """
+    if round_.state is not State.OPEN:
+        return ()
+    game = _game_of(catalogue, round_)
+    if game is None or game.gamble is None:
+        return (COLLECT,)
+    if not _gamble_offered(game, round_.stake_minor, round_.at_risk_minor, round_.step_next):
+        return (COLLECT,)
+    return (COLLECT, *game.gamble.choices)
+
+
+async def act(
+    engine: AsyncEngine,
+    catalogue: Catalogue,
+    *,
+    round_: Round,
+    step: int,
+    choice: str,
+    decided_by: DecidedBy,
+    refusal: DomainError | None,
+    traceparent: str,
+) -> Round:
+    """Decides a step, or finds it decided; the round as it stands then.
+
+    `round_` as it was read for this; `refusal`: why this caller may not decide, which a decided step ignores.
+    Errors: ROUND_NOT_OPEN, STEP_OUT_OF_ORDER, CHOICE_UNKNOWN, `refusal`.
+    """
+    if step < round_.step_next:
+        return round_
+    if round_.state is not State.OPEN:
+        raise RoundNotOpen(round_id=round_.round_id, state=round_.state)
+    if step > round_.step_next:
+        raise StepOutOfOrder(step=step, step_expected=round_.step_next)
+    if choice not in offered(catalogue, round_) or (decided_by is not DecidedBy.PLAYER and choice != COLLECT):
+        raise ChoiceUnknown(choice=choice)
+    if refusal is not None:
+        raise refusal
+    async with db.transaction(engine, "game.act") as conn:
+        drawn = draw_step(catalogue, round_, choice=choice, decided_by=decided_by)
+        return await append_step(conn, round_, drawn, traceparent=traceparent)
+
+
+async def append_step(conn: AsyncConnection, round_: Round, drawn: Drawn, *, traceparent: str) -> Round:
+    """Stores a decided step unless one is there: its draw then counts, and ours is dropped unseen."""
+    await store.append_step(
+        conn,
+        round_id=round_.round_id,
+        step=drawn.step,
+        state_after=drawn.state_after,
+        draws=drawn.draws,
+        traceparent=traceparent,
+    )
+    decided = await store.find_round(conn, round_.round_id)
+    if decided is None:
+        raise RoundNotFound()
+    return decided
+
+
+def draw_step(catalogue: Catalogue, round_: Round, *, choice: str, decided_by: DecidedBy) -> Drawn:
+    """What an offered choice leads to; a gamble draws its card here, in the transaction that stores it."""
+    number, at_risk_minor = round_.step_next, round_.at_risk_minor
+    if choice == COLLECT:
+        return Drawn(Step(number, COLLECT, decided_by, "", at_risk_minor), State.SETTLING, None)
+    game = _game_of(catalogue, round_)
+    assert game is not None, "a gamble is offered only where the game is served"
+    draws = rng.Draws()
+    drawn = play.gamble_step(game, choice=choice, at_risk_minor=at_risk_minor, draws=draws)
+    again = _gamble_offered(game, round_.stake_minor, drawn.at_risk_minor, number + 1)
+    return Drawn(
+        Step(number, choice, decided_by, drawn.card, drawn.at_risk_minor),
+        State.OPEN if again else State.SETTLING,
+        rng.encode_draws(draws.log),
+    )
+
+
+def _game_of(catalogue: Catalogue, round_: Round) -> GameDefinition | None:
+    game = catalogue.games.get(round_.game_id)
+    return game if game is not None and game.canonical_hash == round_.definition_hash else None
+
+
+def _gamble_offered(game: GameDefinition, stake_minor: int, at_risk_minor: int, step: int) -> bool:
+    # The engine counts gamble steps from 0, rounds count theirs from 1.
+    return play.gamble_offered(game, at_risk_minor=at_risk_minor, stake_minor=stake_minor, step=step - 1)
+
+
+def colour_of(card: str) -> str:
+    """RED or BLACK of a card as the engine names it ("10H"); empty for none."""
+    return ("RED" if card[-1] in "HD" else "BLACK") if card else ""

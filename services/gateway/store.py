@@ -1,0 +1,101 @@
+"""Every SQL statement of the gateway."""
+
+import json
+import uuid
+from typing import NamedTuple
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+
+class Operator(NamedTuple):
+    """An operator, as its API key finds it."""
+
+    operator_id: str
+    jurisdiction: str
+
+
+async def find_operator(conn: AsyncConnection, *, key_hash: bytes) -> Operator | None:
+    """The operator of a live API key."""
+    row = (
+        await conn.execute(
+            text("""
+            select o.operator_id, o.jurisdiction
+            from api_key k join operator o using (operator_id)
+            where k.key_hash = :key_hash and k.revoke_time is null"""),
+            {"key_hash": key_hash},
+        )
+    ).one_or_none()
+    return Operator(row.operator_id, row.jurisdiction) if row else None
+
+
+async def insert_operator(
+    conn: AsyncConnection, *, operator_id: str, display_name: str, jurisdiction: str
+) -> None:
+    """Adds an operator; an existing one stays as it is."""
+    await conn.execute(
+        text("""
+        insert into operator (operator_id, display_name, jurisdiction)
+        values (:operator_id, :display_name, :jurisdiction) on conflict do nothing"""),
+        {"operator_id": operator_id, "display_name": display_name, "jurisdiction": jurisdiction},
+    )
+
+
+async def insert_api_key(conn: AsyncConnection, *, operator_id: str, key_hash: bytes) -> None:
+    """Adds a live API key; an existing one stays as it is."""
+    await conn.execute(
+        text("""
+        insert into api_key (key_hash, operator_id) values (:key_hash, :operator_id)
+        on conflict do nothing"""),
+        {"operator_id": operator_id, "key_hash": key_hash},
+    )
+
+
+async def revoke_api_key(conn: AsyncConnection, *, key_hash: bytes) -> bool:
+    """Ends an API key; False when no live key has this hash."""
+    result = await conn.execute(
+        text("""
+        update api_key set revoke_time = clock_timestamp()
+        where key_hash = :key_hash and revoke_time is null returning 1"""),
+        {"key_hash": key_hash},
+    )
+    return result.first() is not None
+
+
+async def insert_operator_action(
+    conn: AsyncConnection,
+    *,
+    operator_id: str,
+    action: str,
+    request_id: uuid.UUID,
+    player_id: str,
+    fingerprint: bytes,
+    traceparent: str,
+) -> bool:
+    """Records what an operator asks for, with its event, once per id; False when the id has another body."""
+    payload = {
+        "operator_id": operator_id,
+        "action": action,
+        "request_id": str(request_id),
+        "player_id": player_id,
+        "traceparent": traceparent,
+    }
+    key = {"operator_id": operator_id, "action": action, "request_id": request_id}
+    await conn.execute(
+        text("""
+        with recorded as (
+          insert into operator_action (operator_id, action, request_id, player_id, fingerprint)
+          values (:operator_id, :action, :request_id, :player_id, :fingerprint)
+          on conflict do nothing returning 1)
+        insert into outbox (kind, payload)
+        select 'operator.requested', cast(:payload as jsonb) from recorded"""),
+        {**key, "player_id": player_id, "fingerprint": fingerprint, "payload": json.dumps(payload)},
+    )
+    # A statement of its own sees the row that a concurrent twin committed while the insert waited for it.
+    stored = await conn.execute(
+        text("""
+        select fingerprint from operator_action
+        where operator_id = :operator_id and action = :action and request_id = :request_id"""),
+        key,
+    )
+    return bytes(stored.scalar_one()) == fingerprint

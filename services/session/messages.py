@@ -1,0 +1,141 @@
+"""Protobuf <-> the session service's own rows: every check of a request's fields is here."""
+
+import re
+from typing import Any, Final
+
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
+from reelmesh.session.v1 import session_pb2
+from reelmesh.type.v1 import account_kind_pb2, money_pb2
+
+from services.common.errors import CurrencyUnknown, FieldInvalid, FieldMissing
+from services.common.fields import (
+    CURRENCIES,
+    require_enum,
+    require_money,
+    require_text,
+    require_uuid,
+    require_uuid_text,
+)
+from services.common.times import timestamp_fields
+from services.session.authorizations import SpinAuthorization
+from services.session.errors import TokenInvalid
+from services.session.policy import CYCLE_MIN_MS_MAX
+from services.session.sessions import SESSION_LIFE_MS_DEFAULT, SESSION_LIFE_MS_MAX, Launch, secret_hash
+from services.session.store import Session, SpinAsk
+
+_LANGUAGE: Final = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{1,8}){0,3}")
+
+
+def parse_launch(request: session_pb2.CreateSessionRequest) -> Launch:
+    """Errors: FIELD_MISSING, FIELD_INVALID, CURRENCY_UNKNOWN, AMOUNT_NOT_POSITIVE, AMOUNT_TOO_LARGE."""
+    if not request.currency_code:
+        raise FieldMissing(field="currency_code")
+    if request.currency_code not in CURRENCIES:
+        raise CurrencyUnknown(currency_code=request.currency_code[:16])
+    language_code = request.language_code or "en"
+    if not _LANGUAGE.fullmatch(language_code):
+        raise FieldInvalid(field="language_code", problem="not a BCP 47 tag")
+    return Launch(
+        operator_id=require_text(request.operator_id, "operator_id"),
+        request_id=require_uuid(request.request_id, "request_id"),
+        player_id=require_text(request.player_id, "player_id"),
+        game_id=require_text(request.game_id, "game_id"),
+        currency_code=request.currency_code,
+        kind=require_enum(request.kind, "kind", account_kind_pb2.AccountKind),
+        language_code=language_code,
+        jurisdiction=require_text(request.jurisdiction, "jurisdiction", 16) if request.jurisdiction else "",
+        stake_max_minor=_stake_max_minor(request),
+        cycle_min_ms=(
+            _duration_ms(request.cycle_min_duration, "cycle_min_duration", 0, CYCLE_MIN_MS_MAX)
+            if request.HasField("cycle_min_duration")
+            else 0
+        ),
+        session_life_ms=(
+            _duration_ms(request.session_duration, "session_duration", 1000, SESSION_LIFE_MS_MAX)
+            if request.HasField("session_duration")
+            else SESSION_LIFE_MS_DEFAULT
+        ),
+    )
+
+
+def _stake_max_minor(request: session_pb2.CreateSessionRequest) -> int | None:
+    if not request.HasField("stake_max"):
+        return None
+    currency_code, stake_max_minor = require_money(request.stake_max, "stake_max")
+    if currency_code != request.currency_code:
+        raise FieldInvalid(field="stake_max", problem="not in the session's currency")
+    return stake_max_minor
+
+
+def _duration_ms(duration: Duration, field: str, ms_min: int, ms_max: int) -> int:
+    """Whole milliseconds, a fraction rounded up: a limit never gets laxer."""
+    ms = duration.seconds * 1000 - (-duration.nanos // 1_000_000)
+    if not ms_min <= ms <= ms_max:
+        raise FieldInvalid(field=field, problem=f"not within {ms_min} to {ms_max} ms")
+    return ms
+
+
+def parse_spin(request: session_pb2.AuthorizeRequest) -> SpinAsk:
+    """Errors: TOKEN_INVALID, FIELD_MISSING, FIELD_INVALID, CURRENCY_UNKNOWN, AMOUNT_NOT_POSITIVE,
+    AMOUNT_TOO_LARGE."""
+    if not request.token:
+        raise TokenInvalid()
+    request_id = require_uuid_text(request.request_id, "request_id")
+    currency_code, stake_minor = require_money(request.stake, "stake")
+    return SpinAsk(secret_hash(request.token), request_id, currency_code, stake_minor)
+
+
+def write_session(session: Session) -> session_pb2.Session:
+    """The message of a session."""
+    message = session_pb2.Session(
+        session_id=session.session_id,
+        operator_id=session.operator_id,
+        player_id=session.player_id,
+        account_id=session.account_id,
+        kind=account_kind_pb2.AccountKind.ValueType(session.kind),
+        game_id=session.game_id,
+        currency_code=session.currency_code,
+        state=session_pb2.SessionState.ValueType(session.state),
+        language_code=session.language_code,
+        jurisdiction=session.jurisdiction,
+        cycle_min_duration=Duration(
+            seconds=session.cycle_min_ms // 1000, nanos=session.cycle_min_ms % 1000 * 1_000_000
+        ),
+    )
+    if session.stake_max_minor is not None:
+        message.stake_max.CopyFrom(_money(session.currency_code, session.stake_max_minor))
+    message.create_time.FromDatetime(session.create_time)
+    message.expire_time.FromDatetime(session.expire_time)
+    if session.close_time is not None:
+        message.close_time.FromDatetime(session.close_time)
+    return message
+
+
+def write_created(session: Session, launch_code: str) -> session_pb2.CreateSessionResponse:
+    """The message of an opened session and the way in."""
+    expire_time = Timestamp()
+    expire_time.FromDatetime(session.code_expire_time)
+    return session_pb2.CreateSessionResponse(
+        session=write_session(session), launch_code=launch_code, launch_code_expire_time=expire_time
+    )
+
+
+def authorization_fields(spin: SpinAuthorization) -> dict[str, Any]:
+    """An authorisation as the fields of its message."""
+    return {
+        "request_id": spin.request_id,
+        "account_id": spin.account_id,
+        "session_id": spin.session_id,
+        "operator_id": spin.operator_id,
+        "player_id": spin.player_id,
+        "kind": spin.kind,
+        "game_id": spin.game_id,
+        "stake": {"currency_code": spin.currency_code, "amount_minor": spin.stake_minor},
+        "mint": spin.mint,
+        "authorize_time": timestamp_fields(spin.authorize_time),
+    }
+
+
+def _money(currency_code: str, amount_minor: int) -> money_pb2.Money:
+    return money_pb2.Money(currency_code=currency_code, amount_minor=amount_minor)

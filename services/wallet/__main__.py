@@ -1,0 +1,34 @@
+"""Composition root of the wallet: no logic."""
+
+from reelmesh.events.v1 import events_pb2_grpc
+from reelmesh.wallet.v1 import wallet_pb2_grpc
+
+from services.common.outbox import Relay
+from services.common.service import Runtime, run
+from services.wallet import counters
+from services.wallet.config import Config
+from services.wallet.handlers import Handlers, to_events
+
+
+async def compose(runtime: Runtime[Config]) -> None:
+    config = runtime.config
+    handlers = Handlers(runtime.engine, seal_key=config.seal_key)
+    relay = Relay(
+        source="wallet",
+        engine=runtime.engine,
+        events=runtime.stub("events", events_pb2_grpc.EventServiceStub),
+        to_events=to_events,
+    )
+    runtime.serve(wallet_pb2_grpc.add_WalletServiceServicer_to_server, handlers)
+    runtime.background("relay", relay.run)
+    runtime.background(
+        "counters",
+        lambda stop: counters.keep_rolling_up(
+            runtime.engine, interval_ms=config.checkpoint_interval_ms, stop=stop
+        ),
+    )
+    runtime.on_drain(handlers.drain)
+
+
+if __name__ == "__main__":
+    run("wallet", Config, compose)

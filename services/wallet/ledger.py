@@ -1,0 +1,155 @@
+"""The rules of settles, voids and rollbacks: who gets which answer. The verdict is made by sql.SETTLE."""
+
+from collections.abc import Sequence
+
+from msgspec.structs import replace
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.sql.elements import TextClause
+
+from services.common import db, telemetry
+from services.common.errors import CurrencyMismatch, DomainError, IdReused, Unavailable
+from services.wallet import sql, store
+from services.wallet.errors import AccountNotFound, StakeUnknown
+from services.wallet.records import Item, Known, Settlement, Status, Step
+
+Answer = Settlement | DomainError
+
+
+async def settle_batch(
+    engine: AsyncEngine, items: Sequence[Item], *, statement: TextClause = sql.SETTLE
+) -> list[Answer]:
+    """Settles items in one statement, answers duplicates from what is stored. One answer per item, in order.
+
+    The batcher sends one item per account. Where two come all the same, the statement leaves the second, and
+    it is settled by the next one: a deferral is never a verdict. Every statement is a transaction of its own;
+    the batcher may run the same items again, and then finds those that were settled.
+    """
+    answers: dict[int, Answer] = {}
+    waiting = list(range(len(items)))
+    # Each statement settles at least the first item of every account, so this many are always enough.
+    for _ in range(len(items) + 1):
+        batch = [items[i] for i in waiting]
+        links = [
+            link
+            for item in batch
+            if not item.traceparent.endswith("-00") and (link := telemetry.link(item.traceparent))
+        ]
+        async with db.hot_transaction(engine, "wallet.settle", links=links) as conn:
+            settled = await store.settle(conn, batch, statement=statement)
+        answers.update((i, found) for i, found in zip(waiting, settled, strict=True) if found)
+        waiting = [i for i, found in zip(waiting, settled, strict=True) if not found]
+        if waiting:
+            waiting = await _answer_known(engine, items, waiting, answers)
+        if not waiting:
+            break
+    return [answers.get(i) or Unavailable() for i in range(len(items))]
+
+
+async def _answer_known(
+    engine: AsyncEngine, items: Sequence[Item], waiting: Sequence[int], answers: dict[int, Answer]
+) -> list[int]:
+    """Answers duplicates from a fresh snapshot: it sees what committed while the statement waited."""
+    async with engine.connect() as conn:
+        known = await store.find_known(conn, [items[i] for i in waiting])
+    deferred = []
+    for i, row in zip(waiting, known, strict=True):
+        answer = answer_known(items[i], row)
+        if answer is None:
+            deferred.append(i)
+        else:
+            answers[i] = answer
+    return deferred
+
+
+def answer_known(item: Item, known: Known) -> Answer | None:
+    """The answer of an item that the statement did not settle; None: it was deferred, settle it again."""
+    if known.settlement is not None:
+        return _replay(item, known.settlement)
+    if known.account_currency_code is None:
+        return AccountNotFound()
+    if item.step is Step.VOID:
+        return None
+    if item.currency_code != known.account_currency_code:
+        return CurrencyMismatch(
+            currency_code=item.currency_code, currency_code_expected=known.account_currency_code
+        )
+    if item.step is Step.PAYOUT:
+        if known.stake_step is None:
+            return StakeUnknown(round_id=item.round_id)
+        if known.stake_step is Step.FUSED or known.stake_account_id != item.account_id:
+            return IdReused(request_id=item.round_id)
+    return None
+
+
+def _replay(item: Item, stored: Settlement) -> Answer:
+    if stored.account_id != item.account_id:
+        return IdReused(request_id=item.round_id)
+    if item.step is Step.VOID:
+        return stored
+    if stored.step is Step.VOID:
+        # A tombstone knows the account only; the answer names what was asked for.
+        return replace(
+            stored,
+            step=item.step,
+            stake_minor=item.stake_minor,
+            win_minor=item.win_minor,
+            game_id=item.game_id,
+        )
+    if _body(item) != _body(stored):
+        return IdReused(request_id=item.round_id)
+    return stored
+
+
+def _body(of: Item | Settlement) -> tuple[object, ...]:
+    return (of.step, of.stake_minor, of.win_minor, of.currency_code, of.game_id)
+
+
+async def list_settlements(conn: AsyncConnection, *, round_id: str) -> list[Settlement]:
+    """What the wallet knows of a round: the stake's row first, then the payout's."""
+    rows = await store.list_settlements(conn, round_id=round_id)
+    # The tombstone of a payout has the key of a payout and is read as one.
+    return [replace(row, step=Step.PAYOUT) if place == 1 else row for place, row in enumerate(rows)]
+
+
+async def reverse_round(
+    conn: AsyncConnection, *, round_id: str, account_id: int, actor: str, reason: str, traceparent: str
+) -> Settlement:
+    """Gives a known round back, payout first, then stake. The caller made sure that the round is known.
+
+    Nothing moves, and the answer is what stands there, when its stake was not applied or was given back
+    before; NEEDS_REVIEW, which is not stored, when the win was spent: asking again later may succeed.
+    Errors: ACCOUNT_NOT_FOUND, ID_REUSED when the round is another account's.
+    """
+    account = await store.lock_account(conn, account_id=account_id)
+    if account is None:
+        raise AccountNotFound()
+    # Read under the lock: a payout that is on its way comes before us, or finds our tombstone.
+    stake, *payouts = await store.list_settlements(conn, round_id=round_id)
+    if stake.account_id != account_id:
+        raise IdReused(request_id=round_id)
+    if stake.status is not Status.APPLIED:
+        return stake
+    win_minor = stake.win_minor + sum(p.win_minor for p in payouts if p.status is Status.APPLIED)
+    if account.balance_minor + stake.stake_minor - win_minor < 0:
+        return replace(
+            stake,
+            status=Status.NEEDS_REVIEW,
+            balance_after_minor=account.balance_minor,
+            account_version=0,
+            replayed=False,
+        )
+    done = await store.insert_reversal(
+        conn, stake=stake, win_minor=win_minor, actor=actor, reason=reason, traceparent=traceparent
+    )
+    assert done is not None, (
+        "a reversal is only written under the account's lock, and was looked for under it"
+    )
+    balance_minor, version = done
+    return replace(
+        stake,
+        status=Status.REVERSED,
+        balance_after_minor=balance_minor,
+        account_version=version,
+        current_balance_minor=balance_minor,
+        replayed=False,
+    )

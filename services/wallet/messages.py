@@ -1,0 +1,213 @@
+"""Contract messages <-> the ledger's records. What a request must look like is checked only here."""
+
+import re
+import uuid
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import msgspec
+from google.protobuf.timestamp_pb2 import Timestamp
+from reelmesh.events.v1 import events_pb2
+from reelmesh.type.v1 import account_kind_pb2, money_pb2
+from reelmesh.wallet.v1 import wallet_pb2
+
+from services.common import telemetry
+from services.common.errors import CurrencyMismatch, CurrencyUnknown, FieldInvalid, FieldMissing
+from services.common.fields import (
+    CURRENCIES,
+    require_enum,
+    require_money,
+    require_text,
+    require_uuid,
+    require_uuid_text,
+)
+from services.wallet import records
+from services.wallet.records import AccountNames, Item, Status, Step
+from services.wallet.transfers import TransferOrder
+
+BATCH_SIZE_MAX = 200
+# The enum's look-up by value, without its call.
+_STEPS: dict[int, Step] = {step.value: step for step in Step}
+_GAME_ID = re.compile(r"[a-z0-9][a-z0-9-]*")
+
+
+class TransferRequest(Protocol):
+    """DepositRequest and WithdrawRequest have the same fields."""
+
+    operator_id: str
+    request_id: str
+    account_id: int
+
+    @property
+    def amount(self) -> money_pb2.Money: ...
+
+
+def require_account_id(account_id: int) -> int:
+    """An account id, above zero."""
+    if account_id == 0:
+        raise FieldMissing(field="account_id")
+    if account_id < 0:
+        raise FieldInvalid(field="account_id", problem="negative")
+    return account_id
+
+
+def require_batch(requests: Sequence[object]) -> None:
+    """1 to 200 items. An empty request may be a message of the wrong type (docs/traps.md, 1)."""
+    if not requests:
+        raise FieldMissing(field="requests")
+    if len(requests) > BATCH_SIZE_MAX:
+        raise FieldInvalid(field="requests", problem=f"more than {BATCH_SIZE_MAX}")
+
+
+def require_kind(kind: account_kind_pb2.AccountKind.ValueType) -> records.Kind:
+    """Real or demo."""
+    return records.Kind(require_enum(kind, "kind", account_kind_pb2.AccountKind))
+
+
+def require_currency(currency_code: str) -> str:
+    """A registered currency."""
+    if not currency_code:
+        raise FieldMissing(field="currency_code")
+    if currency_code not in CURRENCIES:
+        raise CurrencyUnknown(currency_code=currency_code)
+    return currency_code
+
+
+def parse_settle(request: wallet_pb2.SettleRequest, *, traceparent: str) -> Item:
+    """A settle that makes sense by itself: amounts as its step asks, one currency.
+
+    Errors: FIELD_MISSING, FIELD_INVALID, CURRENCY_UNKNOWN, CURRENCY_MISMATCH, AMOUNT_NOT_POSITIVE,
+    AMOUNT_TOO_LARGE
+    """
+    round_id = require_uuid_text(request.round_id, "round_id")
+    step = _STEPS[require_enum(request.step, "step", wallet_pb2.SettleStep)]
+    account_id = require_account_id(request.account_id)
+    currency_code, stake_minor, win_minor = _amounts(step, request.stake, request.win)
+    game_id = require_text(request.game_id, "game_id")
+    if not _GAME_ID.fullmatch(game_id):
+        # The seal's text is unambiguous only while no field can contain its separator.
+        raise FieldInvalid(field="game_id", problem="not lower case letters, digits and dashes")
+    return Item(round_id, step, account_id, currency_code, stake_minor, win_minor, game_id, traceparent)
+
+
+def _amounts(step: Step, stake: money_pb2.Money, win: money_pb2.Money) -> tuple[str, int, int]:
+    main, other, field = (win, stake, "win") if step is Step.PAYOUT else (stake, win, "stake")
+    code, main_minor = require_money(main, field, zero=step is Step.PAYOUT)
+    other_field = "stake" if step is Step.PAYOUT else "win"
+    other_minor = 0
+    # The amount that its step leaves at zero need not be written down.
+    if other.currency_code or other.amount_minor:
+        other_code, other_minor = require_money(other, other_field, zero=True)
+        if other_code != code:
+            raise CurrencyMismatch(currency_code=other_code, currency_code_expected=code)
+    if other_minor and step is not Step.FUSED:
+        raise FieldInvalid(field=other_field, problem=f"not zero in a {step.name.lower()}")
+    return (code, other_minor, main_minor) if step is Step.PAYOUT else (code, main_minor, other_minor)
+
+
+def parse_void(
+    request: wallet_pb2.VoidRequest | wallet_pb2.RollbackRoundRequest, *, traceparent: str
+) -> Item:
+    """A void. Errors: FIELD_MISSING, FIELD_INVALID"""
+    round_id = require_uuid_text(request.round_id, "round_id")
+    return Item(round_id, Step.VOID, require_account_id(request.account_id), traceparent=traceparent)
+
+
+def parse_transfer(request: TransferRequest, *, sign: int) -> TransferOrder:
+    """A deposit (`sign` 1) or withdrawal (-1)."""
+    operator_id = require_text(request.operator_id, "operator_id")
+    request_id: uuid.UUID = require_uuid(request.request_id, "request_id")
+    account_id = require_account_id(request.account_id)
+    currency_code, amount_minor = require_money(request.amount, "amount")
+    return TransferOrder(
+        operator_id=operator_id,
+        request_id=request_id,
+        account_id=account_id,
+        currency_code=currency_code,
+        amount_minor=sign * amount_minor,
+        traceparent=telemetry.traceparent(),
+    )
+
+
+def money(currency_code: str, amount_minor: int) -> money_pb2.Money:
+    """An amount."""
+    return money_pb2.Money(currency_code=currency_code, amount_minor=amount_minor)
+
+
+def account(found: records.Account) -> wallet_pb2.Account:
+    """An account."""
+    return wallet_pb2.Account(
+        account_id=found.account_id,
+        operator_id=found.operator_id,
+        player_id=found.player_id,
+        kind=account_kind_pb2.AccountKind.ValueType(found.kind),
+        balance=money(found.currency_code, found.balance_minor),
+        account_version=found.version,
+    )
+
+
+def settlement(stored: records.Settlement) -> wallet_pb2.Settlement:
+    """A verdict."""
+    return wallet_pb2.Settlement(**settlement_fields(stored))
+
+
+def settlement_fields(stored: records.Settlement) -> dict[str, Any]:
+    """A verdict as the fields of its message."""
+    code = stored.currency_code
+    return {
+        "round_id": stored.round_id,
+        # A tombstone nobody sent a stake for has no step: VOID is 0, unspecified.
+        "step": stored.step.value,
+        "status": stored.status.value,
+        "account_id": stored.account_id,
+        "stake": {"currency_code": code, "amount_minor": stored.stake_minor},
+        "win": {"currency_code": code, "amount_minor": stored.win_minor},
+        "balance_after": {"currency_code": code, "amount_minor": stored.balance_after_minor},
+        "account_version": stored.account_version,
+        "replayed": stored.replayed,
+        "current_balance": {"currency_code": code, "amount_minor": stored.current_balance_minor},
+    }
+
+
+def transfer(stored: records.Transfer) -> wallet_pb2.Transfer:
+    """A deposit or withdrawal."""
+    create_time = Timestamp()
+    create_time.FromDatetime(stored.create_time)
+    return wallet_pb2.Transfer(
+        transfer_id=str(stored.transfer_id),
+        request_id=str(stored.request_id),
+        account_id=stored.account_id,
+        amount=money(stored.currency_code, stored.amount_minor),
+        balance_after=money(stored.currency_code, stored.balance_after_minor),
+        account_version=stored.account_version,
+        create_time=create_time,
+        replayed=stored.replayed,
+    )
+
+
+def event(kind: str, item: Mapping[str, Any], names: AccountNames) -> events_pb2.Event:
+    """One event of an outbox row of this kind ("settle", "transfer"); the relay gives it id and time."""
+    facts: dict[str, object] = {
+        "account_kind": names.kind.name,
+        "currency_code": names.currency_code,
+        "balance_after_minor": item["balance_after_minor"],
+    }
+    if kind == "settle":
+        facts |= {
+            "round_id": item["round_id"],
+            "step": Step(item["step"]).name,
+            "status": Status(item["status"]).name,
+            "stake_minor": item["stake_minor"],
+            "win_minor": item["win_minor"],
+        }
+    else:
+        facts |= {key: item[key] for key in ("transfer_id", "request_id", "amount_minor")}
+    return events_pb2.Event(
+        event_type="wallet.settled" if kind == "settle" else "transfer.applied",
+        operator_id=names.operator_id,
+        account_id=item["account_id"],
+        account_version=item["account_version"],
+        round_id=item.get("round_id", ""),
+        payload_json=msgspec.json.encode(facts),
+        traceparent=item["traceparent"],
+    )

@@ -1,0 +1,124 @@
+"""The words of the ledger: what is asked, and what is stored. No logic."""
+
+import uuid
+from dataclasses import dataclass
+from datetime import datetime
+from enum import IntEnum
+from typing import NamedTuple
+
+import msgspec
+
+
+class Kind(IntEnum):
+    """What an account holds. The numbers are those of the contract and of the tables, here and below."""
+
+    REAL = 1
+    DEMO = 2
+
+
+class Type(IntEnum):
+    """Whose account it is. Counter-accounts: HOUSE of stakes and wins, CASHIER of other money in and out."""
+
+    PLAYER = 1
+    HOUSE = 2
+    CASHIER = 3
+
+
+class Step(IntEnum):
+    """What an item does to the account. VOID does nothing, and keeps a later stake from doing anything."""
+
+    VOID = 0
+    FUSED = 1
+    STAKE = 2
+    PAYOUT = 3
+
+
+class Status(IntEnum):
+    """The verdict."""
+
+    APPLIED = 1
+    REFUSED = 2
+    VOID = 3
+    REVERSED = 4
+    NEEDS_REVIEW = 5
+
+
+class Item(NamedTuple):
+    """One settle or void as it enters the batch. A void has neither currency nor amounts nor game."""
+
+    round_id: str  # lower case
+    step: Step
+    account_id: int
+    currency_code: str = ""
+    stake_minor: int = 0
+    win_minor: int = 0
+    game_id: str = ""
+    traceparent: str = ""
+
+
+class Settlement(msgspec.Struct, frozen=True):
+    """A stored step of a round. `step` VOID: a tombstone. A Struct: hundreds are made per batch."""
+
+    round_id: str
+    step: Step
+    status: Status
+    account_id: int
+    currency_code: str
+    stake_minor: int
+    win_minor: int
+    game_id: str
+    balance_after_minor: int
+    account_version: int  # 0 when nothing moved
+    current_balance_minor: int
+    replayed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is stored about an item that the statement did not settle."""
+
+    settlement: Settlement | None
+    account_currency_code: str | None  # None: no such account
+    stake_step: Step | None  # of a payout's round; None: its stake is unknown
+    stake_account_id: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """An account with its balance; of a counter-account the balance is derived."""
+
+    account_id: int
+    operator_id: str
+    player_id: str
+    currency_code: str
+    kind: Kind
+    type: Type
+    balance_minor: int
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class AccountNames:
+    """What an event says about its account beside the id."""
+
+    operator_id: str
+    currency_code: str
+    kind: Kind
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """A stored deposit (amount above zero) or withdrawal (below)."""
+
+    transfer_id: uuid.UUID
+    operator_id: str
+    request_id: uuid.UUID
+    account_id: int
+    currency_code: str
+    amount_minor: int
+    refusal: str  # the reason; empty when it was applied
+    balance_after_minor: int
+    account_version: int  # 0 when it was refused
+    create_time: datetime
+    current_balance_minor: int
+    replayed: bool

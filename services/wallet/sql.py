@@ -1,0 +1,224 @@
+"""The texts of the wallet's SQL statements; store.py calls them. The verdict is made here too."""
+
+from sqlalchemy import text
+
+# The verdicts of a whole batch. What each part must not lose:
+# input: `rn` makes "one item per account" a property of the SQL: of two, the update would apply just one.
+# locked: in account order, as everything that locks accounts, so there is no deadlock. After a wait a locking
+#   read returns the newest row, so no verdict is made on a stale balance.
+# judged: a payout asks for its stake; without one there is no verdict. (Not whether the stake was given back:
+#   its rollback left a tombstone on the payout's key.) `rn < 2`, because the generic plan estimates one row
+#   for `rn = 1` and then joins by nested loops, N^2.
+# ins: verdict and arbiter in one. A duplicate (old, concurrent or in the batch) returns no row and so moves
+#   nothing. In key order, because two batches may meet on a round even when they name different accounts.
+# post: hangs on the update's own result, so no balance moves without its postings. (A join of `ins` and
+#   `locked`, which the planner takes for a row each, would be N^2 again.)
+# out: an outcome must not become readable unless its stake is applied (R2): any other verdict hides the win.
+SETTLE = text("""
+with input as materialized (
+  select t.*, row_number() over (partition by t.account_id order by t.ord) as rn
+  from unnest(cast(:round_ids as uuid[]), cast(:steps as smallint[]), cast(:account_ids as bigint[]),
+    cast(:currency_codes as text[]), cast(:stakes_minor as bigint[]), cast(:wins_minor as bigint[]),
+    cast(:game_ids as text[]), cast(:traceparents as text[])) with ordinality
+    as t(round_id, step, account_id, currency_code, stake_minor, win_minor, game_id, traceparent, ord)),
+locked as materialized (
+  select account_id, currency_code, balance_minor, version from account
+  where account_id = any(cast(:account_ids as bigint[])) and type = 1
+  order by account_id for no key update),
+judged as materialized (
+  select i.*, l.balance_minor, l.version, case
+    when i.step = 0 then 3
+    when i.step = 3 then (
+      select case when s.status = 1 then 1 else 4 end from settlement s
+      where s.round_id = i.round_id and s.step_key = 0 and s.account_id = i.account_id and s.step <> 1)
+    when l.balance_minor >= i.stake_minor then 1 else 2 end as status
+  from input i join locked l
+    on l.account_id = i.account_id and (l.currency_code = i.currency_code or i.step = 0)
+  where i.rn < 2),
+ins as (
+  insert into settlement (round_id, step_key, step, status, account_id, stake_minor, win_minor, game_id,
+    balance_after_minor, account_version)
+  select round_id, case when step = 3 then 1 else 0 end, step, status, account_id, stake_minor, win_minor,
+    game_id, case when status = 1 then balance_minor - stake_minor + win_minor else balance_minor end,
+    case when status = 1 and stake_minor + win_minor > 0 then version + 1 else 0 end
+  from judged where status is not null order by round_id, step
+  on conflict (round_id, step_key) do nothing
+  returning round_id, step, status, account_id, stake_minor, win_minor, balance_after_minor, account_version),
+upd as (
+  update account a set balance_minor = n.balance_after_minor, version = n.account_version
+  from ins n where n.account_version > 0 and a.account_id = n.account_id
+  returning n.round_id, n.account_id, a.house_account_id, n.stake_minor, n.win_minor),
+post as (
+  insert into posting (transaction_id, leg, account_id, counter_account_id, amount_minor)
+  select u.round_id, v.leg, u.account_id, u.house_account_id, v.amount_minor from upd u
+  cross join lateral (values (cast(1 as smallint), -u.stake_minor), (2, u.win_minor)) v(leg, amount_minor)
+  where v.amount_minor <> 0
+  returning counter_account_id, amount_minor),
+tail as (
+  insert into counter_tail (account_id, amount_minor)
+  select counter_account_id, -sum(amount_minor) from post group by counter_account_id),
+out as (
+  insert into outbox (kind, payload)
+  select 'settle', jsonb_build_object('round_ids', jsonb_agg(n.round_id), 'steps', jsonb_agg(n.step),
+    'statuses', jsonb_agg(n.status), 'account_ids', jsonb_agg(n.account_id),
+    'account_versions', jsonb_agg(n.account_version), 'stakes_minor', jsonb_agg(n.stake_minor),
+    'wins_minor', jsonb_agg(case when n.status = 1 then n.win_minor else 0 end),
+    'balances_after_minor', jsonb_agg(n.balance_after_minor), 'traceparents', jsonb_agg(i.traceparent))
+  from ins n join input i on i.account_id = n.account_id and i.rn < 2 having count(*) > 0)
+select n.status, n.balance_after_minor, n.account_version, l.currency_code
+from input i left join ins n on n.account_id = i.account_id and i.rn < 2
+left join locked l on l.account_id = i.account_id order by i.ord
+""")
+
+FIND_KNOWN = text("""
+select a.currency_code as account_currency_code, a.currency_code, a.balance_minor,
+  s.round_id, s.step_key, s.step, s.status, s.account_id, s.stake_minor, s.win_minor, s.game_id,
+  s.balance_after_minor, s.account_version, r.round_id is not null as reversed,
+  k.step as stake_step, k.account_id as stake_account_id
+from unnest(cast(:round_ids as uuid[]), cast(:step_keys as smallint[]), cast(:account_ids as bigint[]))
+  with ordinality as i(round_id, step_key, account_id, ord)
+left join settlement s on s.round_id = i.round_id and s.step_key = i.step_key
+left join settlement k on k.round_id = i.round_id and k.step_key = 0 and i.step_key = 1
+left join reversal r on r.round_id = s.round_id
+left join account a on a.account_id = coalesce(s.account_id, i.account_id) and a.type = 1
+order by i.ord
+""")
+
+LIST_SETTLEMENTS = text("""
+select s.round_id, s.step_key, s.step, s.status, s.account_id, s.stake_minor, s.win_minor, s.game_id,
+  s.balance_after_minor, s.account_version, r.round_id is not null as reversed, a.currency_code,
+  a.balance_minor
+from settlement s join account a using (account_id) left join reversal r on r.round_id = s.round_id
+where s.round_id = cast(:round_id as uuid) order by s.step_key
+""")
+
+# Gives a round back in one movement: payout first (leg 3), then stake (leg 4). A round with a choice whose
+# payout is still to come gets a tombstone on its key.
+INSERT_REVERSAL = text("""
+with rev as (
+  insert into reversal (round_id, account_id, stake_minor, win_minor, balance_after_minor, account_version,
+    actor, reason)
+  select cast(:round_id as uuid), account_id, cast(:stake_minor as bigint), cast(:win_minor as bigint),
+    balance_minor + cast(:stake_minor as bigint) - cast(:win_minor as bigint), version + 1,
+    cast(:actor as text), cast(:reason as text)
+  from account where account_id = cast(:account_id as bigint)
+  on conflict (round_id) do nothing returning *),
+upd as (
+  update account a set balance_minor = r.balance_after_minor, version = r.account_version
+  from rev r where a.account_id = r.account_id returning a.house_account_id),
+post as (
+  insert into posting (transaction_id, leg, account_id, counter_account_id, amount_minor)
+  select r.round_id, v.leg, r.account_id, u.house_account_id, v.amount_minor
+  from rev r cross join upd u
+  cross join lateral (values (cast(3 as smallint), -r.win_minor), (4, r.stake_minor)) v(leg, amount_minor)
+  where v.amount_minor <> 0 returning counter_account_id, amount_minor),
+tail as (
+  insert into counter_tail (account_id, amount_minor)
+  select counter_account_id, -sum(amount_minor) from post group by counter_account_id),
+tomb as (
+  insert into settlement (round_id, step_key, step, status, account_id, stake_minor, win_minor, game_id,
+    balance_after_minor, account_version)
+  select round_id, 1, 0, 4, account_id, 0, 0, '', balance_after_minor, 0
+  from rev where cast(:step as smallint) = 2
+  on conflict (round_id, step_key) do nothing),
+out as (
+  insert into outbox (kind, payload)
+  select 'settle', jsonb_build_object('round_ids', jsonb_build_array(round_id),
+    'steps', jsonb_build_array(cast(:step as smallint)),
+    'statuses', jsonb_build_array(4), 'account_ids', jsonb_build_array(account_id),
+    'account_versions', jsonb_build_array(account_version), 'stakes_minor', jsonb_build_array(stake_minor),
+    'wins_minor', jsonb_build_array(win_minor),
+    'balances_after_minor', jsonb_build_array(balance_after_minor),
+    'traceparents', jsonb_build_array(cast(:traceparent as text)))
+  from rev)
+select balance_after_minor, account_version from rev
+""")
+
+INSERT_ACCOUNT = text("""
+insert into account (account_id, operator_id, player_id, currency_code, kind, type, house_account_id,
+  cashier_account_id)
+values (2 * nextval('account_number') + cast(:kind as smallint) - 1, :operator_id, :player_id, :currency_code,
+  cast(:kind as smallint), cast(:type as smallint), cast(:house_account_id as bigint),
+  cast(:cashier_account_id as bigint))
+on conflict (operator_id, player_id, currency_code, kind, type) do nothing
+""")
+
+_ACCOUNT_COLUMNS = "account_id, operator_id, player_id, currency_code, kind, type, balance_minor, version"
+
+FIND_ACCOUNT_BY_PLAYER = text(f"""
+select {_ACCOUNT_COLUMNS} from account
+where (operator_id, player_id, currency_code, kind, type)
+  = (:operator_id, :player_id, :currency_code, cast(:kind as smallint), cast(:type as smallint))
+""")
+
+# One statement, one snapshot: the roll-up moves amounts from the tail to the checkpoint in one transaction.
+FIND_ACCOUNT = text("""
+select account_id, operator_id, player_id, currency_code, kind, type, version,
+  case type when 1 then balance_minor else cast(
+    coalesce((select c.balance_minor from counter_checkpoint c where c.account_id = a.account_id), 0)
+    + coalesce((select sum(t.amount_minor) from counter_tail t where t.account_id = a.account_id), 0)
+  as bigint) end as balance_minor
+from account a where account_id = cast(:account_id as bigint)
+""")
+
+LOCK_ACCOUNT = text(f"""
+select {_ACCOUNT_COLUMNS} from account
+where account_id = cast(:account_id as bigint) and type = 1 for no key update
+""")
+
+FIND_TRANSFER = text("""
+select t.transfer_id, t.operator_id, t.request_id, t.account_id, a.currency_code, t.amount_minor, t.refusal,
+  t.balance_after_minor, t.account_version, t.create_time, a.balance_minor as current_balance_minor
+from transfer t join account a using (account_id)
+where t.operator_id = :operator_id and t.request_id = cast(:request_id as uuid)
+""")
+
+INSERT_TRANSFER = text("""
+with ins as (
+  insert into transfer (transfer_id, operator_id, request_id, account_id, amount_minor, refusal,
+    balance_after_minor, account_version)
+  select cast(:transfer_id as uuid), cast(:operator_id as text), cast(:request_id as uuid), account_id,
+    cast(:amount_minor as bigint), cast(:refusal as text),
+    balance_minor + case when cast(:refusal as text) = '' then cast(:amount_minor as bigint) else 0 end,
+    case when cast(:refusal as text) = '' then version + 1 else 0 end
+  from account where account_id = cast(:account_id as bigint)
+  on conflict (operator_id, request_id) do nothing returning *),
+upd as (
+  update account a set balance_minor = n.balance_after_minor, version = n.account_version
+  from ins n where n.account_version > 0 and a.account_id = n.account_id returning a.cashier_account_id),
+post as (
+  insert into posting (transaction_id, leg, account_id, counter_account_id, amount_minor)
+  select n.transfer_id, 1, n.account_id, u.cashier_account_id, n.amount_minor from ins n cross join upd u
+  returning counter_account_id, amount_minor),
+tail as (
+  insert into counter_tail (account_id, amount_minor) select counter_account_id, -amount_minor from post),
+out as (
+  insert into outbox (kind, payload)
+  select 'transfer', jsonb_build_object('transfer_ids', jsonb_build_array(transfer_id),
+    'request_ids', jsonb_build_array(request_id), 'account_ids', jsonb_build_array(account_id),
+    'account_versions', jsonb_build_array(account_version), 'amounts_minor', jsonb_build_array(amount_minor),
+    'balances_after_minor', jsonb_build_array(balance_after_minor),
+    'traceparents', jsonb_build_array(cast(:traceparent as text)))
+  from ins where account_version > 0)
+select 1 from ins
+""")
+
+# Rows that are deleted here were committed, so nothing in flight can be missed; what commits later is the
+# next tail. In account order, because two replicas may do this at once.
+ROLL_UP = text("""
+with moved as (
+  delete from counter_tail where tail_id in (
+    select tail_id from counter_tail order by tail_id limit cast(:rows_max as integer) for update skip locked)
+  returning account_id, amount_minor),
+sums as (select account_id, cast(sum(amount_minor) as bigint) as amount_minor from moved group by account_id),
+checkpoint as (
+  insert into counter_checkpoint as c (account_id, balance_minor)
+  select account_id, amount_minor from sums order by account_id
+  on conflict (account_id) do update set balance_minor = c.balance_minor + excluded.balance_minor)
+select count(*) from moved
+""")
+
+LIST_ACCOUNT_NAMES = text("""
+select account_id, operator_id, currency_code, kind from account
+where account_id = any(cast(:account_ids as bigint[]))
+""")

@@ -1,0 +1,131 @@
+"""The rules of accounts, deposits and withdrawals."""
+
+import uuid
+from dataclasses import dataclass
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.common.errors import CurrencyMismatch, DomainError, IdReused
+from services.common.fields import AMOUNT_MINOR_MAX, uuid7
+from services.wallet import store
+from services.wallet.errors import AccountNotFound, BalanceTooLarge, DemoWithdrawal, InsufficientFunds
+from services.wallet.records import Account, Kind, Transfer, Type
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransferOrder:
+    """What an operator asks for: `amount_minor` above zero brings money in, below zero takes it out."""
+
+    operator_id: str
+    request_id: uuid.UUID
+    account_id: int
+    currency_code: str
+    amount_minor: int
+    traceparent: str
+
+
+async def open_account(
+    conn: AsyncConnection, *, operator_id: str, player_id: str, currency_code: str, kind: Kind
+) -> Account:
+    """Opens a player's account, and the counter-accounts it needs, or finds it."""
+    found = await store.find_player_account(
+        conn, operator_id=operator_id, player_id=player_id, currency_code=currency_code, kind=kind
+    )
+    if found is not None:
+        return found
+    # Always house before cashier before player, so that two callers cannot wait for each other.
+    house, cashier = [
+        await store.insert_account(
+            conn,
+            operator_id=operator_id,
+            player_id="",
+            currency_code=currency_code,
+            kind=kind,
+            account_type=account_type,
+        )
+        for account_type in (Type.HOUSE, Type.CASHIER)
+    ]
+    return await store.insert_account(
+        conn,
+        operator_id=operator_id,
+        player_id=player_id,
+        currency_code=currency_code,
+        kind=kind,
+        account_type=Type.PLAYER,
+        house_account_id=house.account_id,
+        cashier_account_id=cashier.account_id,
+    )
+
+
+async def get_account(conn: AsyncConnection, *, operator_id: str, account_id: int) -> Account:
+    """An account of this operator. Errors: ACCOUNT_NOT_FOUND, for accounts of others too."""
+    account = await store.find_account(conn, account_id=account_id)
+    if account is None or account.operator_id != operator_id:
+        raise AccountNotFound()
+    return account
+
+
+async def transfer(conn: AsyncConnection, order: TransferOrder) -> Transfer:
+    """Carries an order out once, or refuses it once; a replay finds what was stored.
+
+    A refusal is returned, not raised: it has to be committed first. `refusal_of` makes the error.
+    Errors: ACCOUNT_NOT_FOUND, CURRENCY_MISMATCH, DEMO_WITHDRAWAL (nothing stored), ID_REUSED.
+    """
+    account = await store.lock_account(conn, account_id=order.account_id)
+    if account is None or account.operator_id != order.operator_id:
+        raise AccountNotFound()
+    # Under the account's lock: a concurrent retry waits above and then finds our row.
+    found = await _find_transfer(conn, order, replayed=True)
+    if found is not None:
+        return _same_order(found, order)
+    if order.currency_code != account.currency_code:
+        raise CurrencyMismatch(
+            currency_code=order.currency_code, currency_code_expected=account.currency_code
+        )
+    if order.amount_minor < 0 and account.kind is Kind.DEMO:
+        raise DemoWithdrawal()
+    inserted = await store.insert_transfer(
+        conn,
+        transfer_id=uuid7(),
+        operator_id=order.operator_id,
+        request_id=order.request_id,
+        account_id=order.account_id,
+        amount_minor=order.amount_minor,
+        refusal=_verdict(account, order),
+        traceparent=order.traceparent,
+    )
+    # Not inserted: the same id was used at the same time for another account, whose lock is not ours.
+    found = await _find_transfer(conn, order, replayed=not inserted)
+    assert found is not None, "the row was inserted, or stood in the way of the insert"
+    return found if inserted else _same_order(found, order)
+
+
+def refusal_of(stored: Transfer) -> DomainError | None:
+    """The error of a refused transfer, the same at every replay."""
+    if not stored.refusal:
+        return None
+    refusals = (InsufficientFunds, BalanceTooLarge)
+    [refusal] = [refusal for refusal in refusals if refusal.reason == stored.refusal]
+    return refusal(balance_minor=stored.balance_after_minor, currency_code=stored.currency_code)
+
+
+def _verdict(account: Account, order: TransferOrder) -> str:
+    balance_minor = account.balance_minor + order.amount_minor
+    if balance_minor < 0:
+        return InsufficientFunds.reason
+    if order.amount_minor > 0 and balance_minor > AMOUNT_MINOR_MAX:
+        return BalanceTooLarge.reason
+    return ""
+
+
+async def _find_transfer(conn: AsyncConnection, order: TransferOrder, *, replayed: bool) -> Transfer | None:
+    return await store.find_transfer(
+        conn, operator_id=order.operator_id, request_id=order.request_id, replayed=replayed
+    )
+
+
+def _same_order(stored: Transfer, order: TransferOrder) -> Transfer:
+    asked = (order.account_id, order.currency_code, order.amount_minor)
+    if (stored.account_id, stored.currency_code, stored.amount_minor) != asked:
+        raise IdReused(request_id=order.request_id)
+    return stored

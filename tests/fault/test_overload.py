@@ -1,0 +1,59 @@
+"""More than the mesh can take: the rest is refused at once, with a time to come back, and nothing is lost."""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from deploy.local.mesh import Mesh
+from tests.databases import Databases
+from tests.mesh.books import Books
+from tests.mesh.load import STAKE_MINOR, open_players
+from tests.mesh.players import Answer, Client, Player
+from tests.meshes import running_mesh
+
+IN_FLIGHT_MAX = 4
+PLAYERS = 10
+
+
+@pytest.fixture(scope="module")
+def small_mesh(fault_databases: Databases) -> Iterator[Mesh]:
+    """A gateway that takes four spins at a time."""
+    environment = {"REELMESH_GATEWAY_SPINS_IN_FLIGHT_MAX": str(IN_FLIGHT_MAX)}
+    with running_mesh(fault_databases, environment=environment) as mesh:
+        yield mesh
+
+
+def _refusals(player: Player) -> list[Answer]:
+    """The answers to the player's spins that say OVERLOADED."""
+    heard = [answer for spin in player.spins for answer in spin.answers]
+    return [answer for answer in heard if answer.body.get("reason") == "OVERLOADED"]
+
+
+async def test_what_is_too_much_is_refused_at_once_and_may_come_again(
+    small_mesh: Mesh, tmp_path: Path
+) -> None:
+    client = Client([small_mesh.rest_url()])
+    players = await open_players(client, PLAYERS, prefix="overload")
+    mark = tmp_path / "held"
+    held = {"REELMESH_FAIL": "before_commit@wallet.settle:1:hold", "REELMESH_FAIL_MARK": str(mark)}
+    await asyncio.to_thread(small_mesh.restart, "wallet", environment=held)
+
+    spins = [asyncio.create_task(player.spin(STAKE_MINOR)) for player in players]
+    # All but those in flight hear the refusal while the wallet still holds the others.
+    async with asyncio.timeout(30):
+        while sum(bool(_refusals(player)) for player in players) < PLAYERS - IN_FLIGHT_MAX:  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+    refused = [answer for player in players for answer in _refusals(player)]
+    assert {(answer.status, answer.body["class"]) for answer in refused} == {(503, "RETRY_SAME_ID")}
+    assert all(int(answer.body["metadata"]["retry_after_ms"]) > 0 for answer in refused)
+
+    mark.unlink()
+    answers = await asyncio.gather(*spins)
+    # A round that was held for longer than the reconciler waits is void: an answer too.
+    assert {answer.body.get("reason", "SETTLED") for answer in answers} <= {"SETTLED", "ROUND_VOID"}
+    books = Books(small_mesh.database_urls)
+    await books.wait_quiet()
+    await books.check(players)
+    await client.close()

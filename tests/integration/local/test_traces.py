@@ -1,0 +1,87 @@
+"""The trace receiver against the real OpenTelemetry exporter."""
+
+import json
+import urllib.error
+import urllib.request
+from typing import Any
+
+import pytest
+from opentelemetry.exporter.otlp.proto.http import Compression
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.trace import Link, SpanKind, format_trace_id
+
+from deploy.local.traces import ROUND_ID, TraceReceiver
+from deploy.local.waterfall import waterfall
+
+
+def _get(url: str) -> dict[str, Any]:
+    with urllib.request.urlopen(url, timeout=5) as response:
+        answer: dict[str, Any] = json.load(response)
+    return answer
+
+
+def _spin(receiver: TraceReceiver, round_id: str, *, gzip: bool = False) -> str:
+    """A trace of two spans, the inner one linked to a span of a third trace; its id."""
+    exporter = OTLPSpanExporter(
+        endpoint=f"{receiver.endpoint}/v1/traces",
+        compression=Compression.Gzip if gzip else Compression.NoCompression,
+    )
+    provider = TracerProvider(resource=Resource({"service.name": "gateway"}), shutdown_on_exit=False)
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    tracer = provider.get_tracer("test")
+    with tracer.start_as_current_span("batch") as batch:
+        pass
+    with tracer.start_as_current_span("spin", kind=SpanKind.SERVER, context=None) as outer:
+        outer.set_attribute(ROUND_ID, round_id)
+        with tracer.start_as_current_span("settle", links=[Link(batch.get_span_context())]):
+            pass
+    provider.shutdown()
+    return format_trace_id(outer.get_span_context().trace_id)
+
+
+@pytest.mark.parametrize("gzip", [False, True])
+def test_an_exported_trace_is_found_by_its_id_and_its_round(
+    trace_receiver: TraceReceiver, gzip: bool
+) -> None:
+    round_id = f"round-{gzip}"
+    trace_id = _spin(trace_receiver, round_id, gzip=gzip)
+    trace = _get(f"{trace_receiver.endpoint}/traces/{trace_id}")
+    assert [(span["service"], span["name"]) for span in trace["spans"]] == [
+        ("gateway", "spin"),
+        ("gateway", "settle"),
+    ]
+    assert trace["spans"][0]["kind"] == "SERVER"
+    assert len(trace["spans"][1]["links"]) == 1
+    found = _get(f"{trace_receiver.endpoint}/traces?round_id={round_id}")["traces"]
+    assert [one["trace_id"] for one in found] == [trace_id]
+    lines = waterfall(trace["spans"])
+    assert "  settle" in lines[2] and lines[1].startswith("gateway   spin")
+
+
+def test_the_oldest_traces_leave_first() -> None:
+    receiver = TraceReceiver(traces_max=2)
+    receiver.start()
+    first, last = _spin(receiver, "first"), _spin(receiver, "last")
+    receiver.stop()
+    assert receiver.trace(first) == []
+    assert len(receiver.trace(last)) == 2
+
+
+def test_an_unknown_trace_and_a_wrong_body_are_told(trace_receiver: TraceReceiver) -> None:
+    with pytest.raises(urllib.error.HTTPError) as unknown:
+        _get(f"{trace_receiver.endpoint}/traces/{'0' * 32}")
+    unknown.value.close()
+    assert unknown.value.code == 404
+    request = urllib.request.Request(f"{trace_receiver.endpoint}/v1/traces", data=b"\xff not protobuf")
+    with pytest.raises(urllib.error.HTTPError) as wrong:
+        urllib.request.urlopen(request, timeout=5)
+    wrong.value.close()
+    assert wrong.value.code == 400
+
+
+def test_waiting_for_spans_that_never_come_names_what_came(trace_receiver: TraceReceiver) -> None:
+    with pytest.raises(TimeoutError, match=r"not seen in 0\.05 s"):
+        trace_receiver.wait_for(lambda spans: False, timeout_s=0.05)
