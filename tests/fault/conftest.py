@@ -1,6 +1,6 @@
 """Fault tests have a PostgreSQL server of their own, which they may stop and kill, and a mesh on it."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -9,6 +9,7 @@ from deploy.local.mesh import Mesh
 from deploy.local.ports import free_ports
 from deploy.local.postgres import Cluster
 from tests.databases import TEST_SETTINGS, Databases
+from tests.mesh.players import Client
 from tests.meshes import running_mesh
 
 
@@ -38,3 +39,11 @@ def mesh(fault_databases: Databases, mesh_environment: dict[str, str]) -> Iterat
     """Two gateways and one of each other service on `cluster`."""
     with running_mesh(fault_databases, replicas={"gateway": 2}, environment=mesh_environment) as mesh:
         yield mesh
+
+
+@pytest.fixture
+async def client(mesh: Mesh) -> AsyncIterator[Client]:
+    """Over all gateways; closed also when the test fails, for what it leaves open would fail another one."""
+    client = Client([mesh.rest_url(name) for name in mesh.names if name.startswith("gateway")])
+    yield client
+    await client.close()

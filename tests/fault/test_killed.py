@@ -2,7 +2,7 @@
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -66,13 +66,6 @@ def mesh_environment() -> dict[str, str]:
 @pytest.fixture
 async def books(mesh: Mesh) -> Books:
     return Books(mesh.database_urls)
-
-
-@pytest.fixture
-async def client(mesh: Mesh) -> AsyncIterator[Client]:
-    client = Client([mesh.rest_url("gateway"), mesh.rest_url("gateway-2")])
-    yield client
-    await client.close()
 
 
 def test_there_are_seven_points_in_each_of_four_services() -> None:

@@ -73,7 +73,7 @@ async def test_a_domain_error_arrives_with_reason_message_and_metadata(mesh: Mes
         raise IdReused(request_id="q")
 
     _, target = await mesh.serve(refuse)
-    with pytest.raises(Exception, match="used before") as caught:
+    with pytest.raises(Exception, match="belongs to another request") as caught:
         await mesh.wallet(target).GetAccount(REQUEST)
     assert (getattr(caught.value, "reason", ""), getattr(caught.value, "metadata", {})) == (
         "ID_REUSED",
