@@ -88,10 +88,10 @@ def _start(name: str, traceparent: str) -> tuple[Span, str]:
         current = trace.get_current_span()
         if not current.is_recording():
             return current, ""
-        return telemetry.tracer.start_span(name), ""
+        return telemetry.tracer.start(name, parent=current.get_span_context()), ""
     span: Span = trace.NonRecordingSpan(context)
     if context.trace_flags.sampled:
-        span = telemetry.tracer.start_span(name, trace.set_span_in_context(span))
+        span = telemetry.tracer.start(name, parent=context)
     return span, traceparent
 
 

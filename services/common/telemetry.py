@@ -20,76 +20,36 @@ from opentelemetry import context as contexts
 from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
-from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.metrics import Histogram, NoOpMeterProvider
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
-from opentelemetry.sdk.trace import SpanLimits, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
-from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult
-from opentelemetry.trace import Link, NonRecordingSpan, Span, SpanContext, SpanKind, StatusCode, TraceFlags
-from opentelemetry.util.types import Attributes, AttributeValue
+from opentelemetry.trace import Link, Span, SpanContext, SpanKind, StatusCode, TraceFlags
+from opentelemetry.util.types import AttributeValue
 
 from services.common import telemetry_names as names
 from services.common.errors import DomainError
+from services.tracing.otlp import Exporter
+from services.tracing.spans import KEEP, Dropped, Tracer, traceparent_of
 
 FLUSH_TIMEOUT_S = 5.0
 EXPORTER_LOG_INTERVAL_S = 3600.0
-# A batch of 200 links to each of its items; the SDK's default limit is 128.
-LINKS_MAX = 512
 BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10)
 
 _TRACEPARENT = re.compile("00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
 
 
-class LinkSampler(Sampler):
-    """Follows the parent; a root with links follows its links; another root is kept with the ratio.
-
-    So the batch that served a kept item is kept. A span with the KEEP attribute always is.
-    """
-
-    def __init__(self, ratio: float) -> None:
-        self._bound = round(ratio * 2**64)
-
-    def should_sample(
-        self,
-        parent_context: Context | None,
-        trace_id: int,
-        name: str,
-        kind: SpanKind | None = None,
-        attributes: Attributes = None,
-        links: Sequence[Link] | None = None,
-        trace_state: trace.TraceState | None = None,
-    ) -> SamplingResult:
-        parent = trace.get_current_span(parent_context).get_span_context()
-        if attributes is not None and names.KEEP in attributes:
-            sampled = True
-        elif parent.is_valid:
-            sampled = parent.trace_flags.sampled
-        elif links:
-            sampled = any(link.context.trace_flags.sampled for link in links)
-        else:
-            sampled = (trace_id & (2**64 - 1)) < self._bound
-        if not sampled:
-            return SamplingResult(Decision.DROP)
-        return SamplingResult(Decision.RECORD_AND_SAMPLE, attributes)
-
-    def get_description(self) -> str:
-        return "LinkSampler"
-
-
 # Until setup() the process makes trace ids but keeps nothing.
-tracer = TracerProvider(sampler=LinkSampler(0), shutdown_on_exit=False).get_tracer("reelmesh")
+tracer = Tracer(0, None)
 _call_duration: Histogram | None = None
 
 
 class Telemetry:
     """What setup() started."""
 
-    def __init__(self, tracer_provider: TracerProvider, meter_provider: MeterProvider | None) -> None:
-        self.tracer_provider = tracer_provider
-        self.tracer = tracer_provider.get_tracer("reelmesh")
+    def __init__(self, tracer: Tracer, meter_provider: MeterProvider | None) -> None:
+        self.tracer = tracer
         self.meter_provider = meter_provider
 
     def shutdown(self) -> None:
@@ -99,7 +59,7 @@ class Telemetry:
         thread.join(FLUSH_TIMEOUT_S)
 
     def _shutdown(self) -> None:
-        self.tracer_provider.shutdown()
+        self.tracer.shutdown()
         if self.meter_provider is not None:
             self.meter_provider.shutdown(timeout_millis=FLUSH_TIMEOUT_S * 1000)
 
@@ -115,12 +75,8 @@ def setup(service: str, *, ratio: float, version: str, log_format: str = "json")
     own = Resource({"service.name": service, "service.namespace": "reelmesh", **instance}, names.SCHEMA_URL)
     resource = own.merge(OTELResourceDetector().detect())
     ratio = float(os.environ.get("OTEL_TRACES_SAMPLER_ARG") or ratio)
-    sampler = LinkSampler(ratio if _endpoint("TRACES") else 0)
-    provider = TracerProvider(
-        sampler, resource, shutdown_on_exit=False, span_limits=SpanLimits(max_links=LINKS_MAX)
-    )
-    if _endpoint("TRACES"):
-        provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    processor = BatchSpanProcessor(Exporter(resource)) if _endpoint("TRACES") else None
+    tracer = Tracer(ratio if processor is not None else 0, processor)
     meter_provider = None
     if _endpoint("METRICS"):
         reader = PeriodicExportingMetricReader(OTLPMetricExporter())
@@ -129,9 +85,7 @@ def setup(service: str, *, ratio: float, version: str, log_format: str = "json")
     _call_duration = meter.create_histogram(
         names.RPC_SERVER_CALL_DURATION, "s", explicit_bucket_boundaries_advisory=BUCKETS_S
     )
-    started = Telemetry(provider, meter_provider)
-    tracer = started.tracer
-    return started
+    return Telemetry(tracer, meter_provider)
 
 
 def _endpoint(signal: str) -> bool:
@@ -149,14 +103,6 @@ def record_call(method: str, status_code: str, duration_s: float) -> None:
             names.RPC_RESPONSE_STATUS_CODE: status_code,
         }
         _call_duration.record(duration_s, attributes)
-
-
-class _Dropped(NonRecordingSpan):
-    """A span that is not kept. Its traceparent goes with every hop, so it is written once."""
-
-    def __init__(self, context: SpanContext, traceparent: str = "") -> None:
-        super().__init__(context)
-        self.traceparent = traceparent or _traceparent(context)
 
 
 class _Block(AbstractContextManager[Span]):
@@ -198,17 +144,16 @@ def span(
     Costs next to nothing in a trace that is not kept. An exception's text never gets on the span: it may show
     what R2 hides. `links` that were given but are empty make an unkept root: a batch nobody looks at.
     """
-    current = NonRecordingSpan(context_of(parent)) if parent else trace.get_current_span()
-    context = current.get_span_context()
+    current = trace.get_current_span()
+    context = context_of(parent) if parent else current.get_span_context()
     if not context.is_valid and links is not None and not links:
         ids = random.getrandbits(128) | 1, random.getrandbits(64) | 1
         context, parent = SpanContext(*ids, is_remote=False), ""
     if context.is_valid and not context.trace_flags.sampled:
-        return _Block(current if type(current) is _Dropped else _Dropped(context, parent), ends=False)
-    started = tracer.start_span(name, trace.set_span_in_context(current), kind, attributes, links)
-    if not started.is_recording():
-        return _Block(_Dropped(started.get_span_context()), ends=False)
-    return _Block(started, ends=True)
+        known = not parent and type(current) is Dropped and current.get_span_context() is context
+        return _Block(current if known else Dropped(context, parent), ends=False)
+    started = tracer.start(name, parent=context, kind=kind, attributes=attributes, links=links or ())
+    return _Block(started, ends=type(started) is not Dropped)
 
 
 def fail(span: Span, error: BaseException) -> None:
@@ -222,7 +167,8 @@ def fail(span: Span, error: BaseException) -> None:
 
 def keep(name: str, *, why: str, **attributes: AttributeValue) -> None:
     """Records a finished span in the current trace, at any ratio. `why`: error, replay, void, review."""
-    tracer.start_span(name, attributes={names.KEEP: why, **attributes}).end()
+    parent = trace.get_current_span().get_span_context()
+    tracer.start(name, parent=parent, attributes={KEEP: why, **attributes}).end()
 
 
 def context_of(traceparent: str) -> SpanContext:
@@ -243,13 +189,7 @@ def traceparent() -> str:
     """The current span as a W3C traceparent; empty outside of any."""
     span = trace.get_current_span()
     # Spans are of an abstract class, for which isinstance is a search.
-    return span.traceparent if type(span) is _Dropped else _traceparent(span.get_span_context())
-
-
-def _traceparent(context: SpanContext) -> str:
-    if not context.is_valid:
-        return ""
-    return f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"
+    return span.traceparent if type(span) is Dropped else traceparent_of(span.get_span_context())
 
 
 def trace_id() -> str:

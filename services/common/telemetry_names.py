@@ -41,5 +41,3 @@ ERROR_REASON: Final = "reelmesh.error.reason"
 BATCH_SIZE: Final = "reelmesh.batch.size"
 # A keyed hash over round id and draw: proves what was drawn, shows nothing of it.
 DRAW_HASH: Final = "reelmesh.draw.hash"
-# Why a span was recorded in a trace that the sampler dropped: "error", "replay", "void" or "review".
-KEEP: Final = "reelmesh.keep"

@@ -3,14 +3,13 @@
 from collections.abc import AsyncIterator, Callable
 
 import pytest
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.common import telemetry
 from services.common.db import create_engine
+from services.tracing.spans import Tracer
 from tests.integration.common.toy import Mesh, open_mesh
+from tests.spans import Kept
 
 
 @pytest.fixture
@@ -21,13 +20,11 @@ async def mesh() -> AsyncIterator[Mesh]:
 
 
 @pytest.fixture
-def spans(monkeypatch: pytest.MonkeyPatch) -> InMemorySpanExporter:
+def spans(monkeypatch: pytest.MonkeyPatch) -> Kept:
     """Every span that this process makes, all kept."""
-    exporter = InMemorySpanExporter()
-    provider = TracerProvider(shutdown_on_exit=False)
-    provider.add_span_processor(SimpleSpanProcessor(exporter))
-    monkeypatch.setattr(telemetry, "tracer", provider.get_tracer("test"))
-    return exporter
+    kept = Kept()
+    monkeypatch.setattr(telemetry, "tracer", Tracer(1, kept))
+    return kept
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import pytest
-from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind
 from reelmesh.events.v1 import events_pb2_grpc
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -13,6 +12,7 @@ from deploy.local.traces import Span, TraceReceiver
 from services.common.client import GuardedChannel
 from services.common.outbox import Relay
 from tests.integration.common.outboxes import SOURCE, stored, to_events, write
+from tests.spans import Kept
 
 IDENTITY_KEY = "a key of the tests, 32 characters"
 KEPT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -25,7 +25,7 @@ async def test_both_sides_of_the_relay_link_to_the_call_that_made_the_event(
     engine: AsyncEngine,
     events_engine: AsyncEngine,
     events_url: str,
-    spans: InMemorySpanExporter,
+    spans: Kept,
     tmp_path: Path,
 ) -> None:
     receiver = TraceReceiver()
@@ -49,7 +49,7 @@ async def test_both_sides_of_the_relay_link_to_the_call_that_made_the_event(
         await channel.close()
         mesh.stop("events")  # sends what it still has
         receiver.stop()
-    relays = [span for span in spans.get_finished_spans() if span.name == "relay"]
+    relays = [span for span in spans.finished if span.name == "relay"]
     processed = [span for span in receiver.spans() if span.name == "process"]
     if not kept:
         assert not relays and not processed

@@ -6,12 +6,10 @@ from collections.abc import Callable
 
 import pytest
 from google.protobuf.message import Message
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from reelmesh.game.v1 import game_pb2
 
 from services.common import telemetry
+from services.tracing.spans import Tracer
 from tests.integration.game.harness import (
     CONTEXT,
     GAMBLE,
@@ -23,6 +21,7 @@ from tests.integration.game.harness import (
     play_request,
 )
 from tests.integration.wallet.harness import Wallet
+from tests.spans import Kept, shown
 
 STAKE = 2022
 WIN = 7 * STAKE
@@ -46,11 +45,9 @@ def assert_blind(what: str, content: bytes) -> None:
 @pytest.fixture
 def spans(monkeypatch: pytest.MonkeyPatch) -> Callable[[], bytes]:
     """Everything that was recorded on spans."""
-    exporter = InMemorySpanExporter()
-    provider = TracerProvider(shutdown_on_exit=False)
-    provider.add_span_processor(SimpleSpanProcessor(exporter))
-    monkeypatch.setattr(telemetry, "tracer", provider.get_tracer("test"))
-    return lambda: b"\n".join(span.to_json().encode() for span in exporter.get_finished_spans())
+    kept = Kept()
+    monkeypatch.setattr(telemetry, "tracer", Tracer(1, kept))
+    return lambda: shown(*kept.finished)
 
 
 @pytest.mark.parametrize("game_id", [SPIN, GAMBLE])
