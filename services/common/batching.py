@@ -38,7 +38,8 @@ class Batcher(Generic[Item, Result]):
 
     `execute` answers one result per item, in order; a DomainError among them is raised to that item's caller.
     When it raises, PostgreSQL's class 22 or 23 (some row is to blame) makes it run again with halves until
-    the culprit is alone; any other error is every item's. It must therefore be one transaction.
+    the culprit is alone; any other error is every item's. It must therefore be one transaction, or answer an
+    item that it has carried out already from what is stored.
     """
 
     def __init__(

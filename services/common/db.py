@@ -135,17 +135,45 @@ async def hot_transaction(
 ) -> AsyncIterator[HotConnection]:
     """The same for a batch: what runs in it are HotConnection's statements, constants all of them."""
     async with _spanned(engine, name, links):
-        async with engine.connect() as connection:
-            driver: Any = (await connection.get_raw_connection()).driver_connection
-            try:
-                yield HotConnection(driver)
-                await failpoints.reach("before_commit", name)
-                await driver.commit()
-            finally:
-                # The pool rolls back what is given back to it, but for that it must be alive.
-                if driver.closed:
-                    await connection.invalidate()
+        async with _driver(engine) as driver:
+            yield HotConnection(driver)
+            await failpoints.reach("before_commit", name)
+            await driver.commit()
         await failpoints.reach("after_commit", name)
+
+
+@asynccontextmanager
+async def hot_statements(
+    engine: AsyncEngine, name: str, *, links: Sequence[Link] | None = None
+) -> AsyncIterator[HotConnection]:
+    """The same for statements of which each may stand alone: it commits by itself, two round trips less.
+
+    A statement that fails undoes itself only. Where a failpoint is armed all of them are one transaction, so
+    that there is a moment before its commit: what a kill may leave behind is the same.
+    """
+    if failpoints.armed():
+        async with hot_transaction(engine, name, links=links) as connection:
+            yield connection
+        return
+    async with _spanned(engine, name, links), _driver(engine) as driver:
+        await driver.set_autocommit(True)
+        try:
+            yield HotConnection(driver)
+        finally:
+            if not driver.closed:
+                await driver.set_autocommit(False)
+
+
+@asynccontextmanager
+async def _driver(engine: AsyncEngine) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
+    async with engine.connect() as connection:
+        driver: Any = (await connection.get_raw_connection()).driver_connection
+        try:
+            yield driver
+        finally:
+            # The pool rolls back what is given back to it, but for that it must be alive.
+            if driver.closed:
+                await connection.invalidate()
 
 
 @asynccontextmanager

@@ -12,6 +12,7 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Any, NamedTuple
 
+import uuid_utils
 from opentelemetry.trace import SpanKind
 from reelmesh.events.v1 import events_pb2, events_pb2_grpc
 from sqlalchemy import text
@@ -29,7 +30,8 @@ REQUEST_SIZE_BYTES_MAX = 1024 * 1024
 EVENT_HEAD_BYTES = 512
 LEASE_S = 5
 BACKOFF_S_MAX = 1.0
-_EVENT_NAMESPACE = uuid.uuid5(uuid.NAMESPACE_DNS, "events.reelmesh")
+# The library in C: an id is made for every event.
+_EVENT_NAMESPACE = uuid_utils.uuid5(uuid_utils.NAMESPACE_DNS, "events.reelmesh")
 
 # Two relays of one source meet at this row. Its counter is the last number given out, acknowledged or not.
 # Nothing is written while the outbox is empty.
@@ -84,9 +86,9 @@ _Events = tuple[int, Sequence[events_pb2.Event]]
 ToEvents = Callable[[Any, Sequence[OutboxRow]], Awaitable[Sequence[Sequence[events_pb2.Event]]]]
 
 
-def event_id(source: str, outbox_id: int, index: int) -> uuid.UUID:
+def event_id(source: str, outbox_id: int, index: int) -> str:
     """The id of the index-th event of an outbox row: the same for every delivery."""
-    return uuid.uuid5(_EVENT_NAMESPACE, f"{source}/{outbox_id}/{index}")
+    return str(uuid_utils.uuid5(_EVENT_NAMESPACE, f"{source}/{outbox_id}/{index}"))
 
 
 class Relay:
@@ -158,7 +160,7 @@ class Relay:
         return [_Batch(OutboxRow(*row[:4]), row[4]) for row in rows]
 
     async def _batches(self, numbered: Sequence[_Batch]) -> list[_Events]:
-        async with db.hot_transaction(self._engine, "relay_read", links=()) as connection:
+        async with db.hot_statements(self._engine, "relay_read", links=()) as connection:
             events = await self._to_events(connection, [batch.row for batch in numbered])
         batches: list[_Events] = []
         for (row, batch_no), of_row in zip(numbered, events, strict=True):
@@ -166,7 +168,7 @@ class Relay:
                 raise ValueError(f"outbox row {row.outbox_id} ({row.kind}) made no event")
             create_time = timestamp(row.create_time)
             for index, event in enumerate(of_row):
-                event.event_id = str(event_id(self._source, row.outbox_id, index))
+                event.event_id = event_id(self._source, row.outbox_id, index)
                 if not event.HasField("event_time"):
                     event.event_time.CopyFrom(create_time)
             batches.append((batch_no, of_row))
@@ -189,7 +191,7 @@ class Relay:
                 request.batches.add(batch_no=batch_no).events.extend(events)
             stored = await self._events.Append(request)
             # The lease may be another's by now. What is acknowledged may be deleted by anyone.
-            async with db.hot_transaction(self._engine, "relay_delete") as connection:
+            async with db.hot_statements(self._engine, "relay_delete") as connection:
                 batch_no_last = min(stored.batch_no_last, batches[-1][0])
                 await connection.execute(_DELETE, {"batch_no_last": batch_no_last})
 

@@ -99,12 +99,15 @@ class Handlers(game_pb2_grpc.GameServiceServicer):
         self, request: game_pb2.BatchFinishRequest, context: Context
     ) -> game_pb2.BatchFinishResponse:
         messages.require_batch(request.requests)
+        wanted = not request.omit_rounds
         results = await items.answer(
             "game.finish",
             request.requests,
             self._finishes,
-            parse=lambda item, traceparent: messages.parse_settlement(item, traceparent=traceparent),
-            reply=lambda done, *_: {"round": messages.round_fields(self._catalogue, done)},
+            parse=lambda item, traceparent: messages.parse_settlement(
+                item, traceparent=traceparent, outcome_wanted=wanted
+            ),
+            reply=lambda done, *_: {"round": messages.round_fields(self._catalogue, done)} if wanted else {},
         )
         return game_pb2.BatchFinishResponse(results=results)
 
@@ -260,8 +263,8 @@ async def to_events(conn: db.Connection, rows: Sequence[OutboxRow]) -> Sequence[
 
     The outcome is read here, by id: it was never in the outbox (R2).
     """
-    round_ids = {round_id for row in rows for round_id in row.payload["round_ids"]}
-    found = await store.list_rounds_by_id(conn, sorted(round_ids))
+    round_ids = sorted({round_id for row in rows for round_id in row.payload["round_ids"]})
+    found = await store.list_rounds_by_id(conn, round_ids)
     return [
         [
             messages.event(

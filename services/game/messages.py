@@ -78,7 +78,9 @@ def parse_authorization(request: game_pb2.PlayRequest, *, traceparent: str) -> A
     )
 
 
-def parse_settlement(request: game_pb2.FinishRequest, *, traceparent: str) -> Settlement:
+def parse_settlement(
+    request: game_pb2.FinishRequest, *, traceparent: str, outcome_wanted: bool = True
+) -> Settlement:
     """What the wallet answered. Errors: FIELD_MISSING, FIELD_INVALID."""
     if not request.HasField("settlement"):
         raise FieldMissing(field="settlement")
@@ -86,7 +88,7 @@ def parse_settlement(request: game_pb2.FinishRequest, *, traceparent: str) -> Se
     require_enum(request.settlement.status, "settlement.status", wallet_pb2.SettlementStatus)
     if request.settlement.step not in wallet_pb2.SettleStep.DESCRIPTOR.values_by_number:
         raise FieldInvalid(field="settlement.step", problem="not a value of the enum")
-    return settlement_of(request.settlement, traceparent=traceparent)
+    return settlement_of(request.settlement, traceparent=traceparent, outcome_wanted=outcome_wanted)
 
 
 def parse_decided_by(value: game_pb2.DecidedBy.ValueType) -> DecidedBy:

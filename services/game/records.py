@@ -173,6 +173,7 @@ class Settlement(msgspec.Struct, frozen=True):
     balance_after_minor: int
     account_version: int  # 0 when nothing moved
     traceparent: str = ""
+    outcome_wanted: bool = True  # whether who records it wants to see the outcome
 
     def __repr__(self) -> str:
         """Names the round only: the win may still be hidden."""

@@ -30,8 +30,9 @@ async def finish_batch(
     What a judgement saw can only be added to; who is second writes nothing and answers what is stored.
     Errors, per item: ROUND_NOT_FOUND.
     """
-    async with db.hot_transaction(engine, "game.finish") as conn:
-        found = await store.list_rounds_by_id(conn, (item.round_id for item in items))
+    async with db.hot_statements(engine, "game.finish") as conn:
+        outcomes = any(item.outcome_wanted for item in items)
+        found = await store.list_rounds_by_id(conn, (item.round_id for item in items), outcomes=outcomes)
         changes: dict[str, Change] = {}
         for item in items:
             ruling = judge(found[item.round_id], item) if item.round_id in found else None
@@ -47,7 +48,7 @@ async def finish_batch(
                 else:
                     found[change[0].round_id] = _changed(change, time)
         if overtaken:
-            found |= await store.list_rounds_by_id(conn, overtaken)
+            found |= await store.list_rounds_by_id(conn, overtaken, outcomes=outcomes)
     for change in changes.values():
         returns.record(change[0], change[2].state)
         if change[2].state is State.NEEDS_REVIEW:

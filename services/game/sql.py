@@ -51,9 +51,9 @@ ins as (
   on conflict do nothing returning round_id, birth, create_time),
 out as (
   insert into outbox (kind, payload)
-  select 'round', jsonb_build_object('round_ids', jsonb_agg(n.round_id), 'states', jsonb_agg(n.birth),
-    'balances_after_minor', jsonb_agg(cast(null as bigint)), 'account_versions', jsonb_agg(0),
-    'traceparents', jsonb_agg(i.traceparent))
+  select 'round', json_build_object('round_ids', json_agg(n.round_id), 'states', json_agg(n.birth),
+    'balances_after_minor', json_agg(cast(null as bigint)), 'account_versions', json_agg(0),
+    'traceparents', json_agg(i.traceparent))
   from ins n join input i on i.round_id = n.round_id where n.birth <> 'PENDING' having count(*) > 0)
 select n.create_time, o.round_id is not null as opened
 from input i left join ins n on n.round_id = i.round_id left join opened o on o.round_id = i.round_id
@@ -76,7 +76,8 @@ join open_round o on o.account_id = i.account_id and o.game_id = i.game_id
 """)
 
 LIST_ROUNDS_BY_ID = text(f"""
-select {_ROUND} from round_view v where v.round_id = any(cast(:round_ids as uuid[]))
+select {_ROUND.replace("v.outcome,", "case when cast(:outcomes as boolean) then v.outcome end,")}
+from round_view v where v.round_id = any(cast(:round_ids as uuid[]))
 """)
 
 # Stores what the wallet's answers made of rounds, each in the table named by `place`. Each of them has the
@@ -119,9 +120,9 @@ closed as (
     and o.round_id = i.round_id),
 out as (
   insert into outbox (kind, payload)
-  select 'round', jsonb_build_object('round_ids', jsonb_agg(i.round_id), 'states', jsonb_agg(i.state),
-    'balances_after_minor', jsonb_agg(case when i.place <> 'REVIEW' then i.balance_after_minor end),
-    'account_versions', jsonb_agg(i.account_version), 'traceparents', jsonb_agg(i.traceparent))
+  select 'round', json_build_object('round_ids', json_agg(i.round_id), 'states', json_agg(i.state),
+    'balances_after_minor', json_agg(case when i.place <> 'REVIEW' then i.balance_after_minor end),
+    'account_versions', json_agg(i.account_version), 'traceparents', json_agg(i.traceparent))
   from written w join input i on i.round_id = w.round_id having count(*) > 0)
 select w.time from input i left join written w on w.round_id = i.round_id order by i.ord
 """)
@@ -169,11 +170,11 @@ with resolved as (
   where round_id = cast(:round_id as uuid) and resolve_time is null returning round_id),
 out as (
   insert into outbox (kind, payload)
-  select 'round', jsonb_build_object('round_ids', jsonb_build_array(round_id),
-    'states', jsonb_build_array(cast(:state as text)),
-    'balances_after_minor', jsonb_build_array(cast(:balance_after_minor as bigint)),
-    'account_versions', jsonb_build_array(cast(:account_version as bigint)),
-    'traceparents', jsonb_build_array(cast(:traceparent as text))) from resolved)
+  select 'round', json_build_object('round_ids', json_build_array(round_id),
+    'states', json_build_array(cast(:state as text)),
+    'balances_after_minor', json_build_array(cast(:balance_after_minor as bigint)),
+    'account_versions', json_build_array(cast(:account_version as bigint)),
+    'traceparents', json_build_array(cast(:traceparent as text))) from resolved)
 select 1 from resolved
 """)
 

@@ -133,9 +133,12 @@ async def find_round(conn: AsyncConnection, round_id: str) -> Round | None:
     return None if row is None else _round(row)
 
 
-async def list_rounds_by_id(conn: Connection, round_ids: Iterable[str]) -> dict[str, Round]:
-    """Rounds by id; those that do not exist are not in it."""
-    rows = await conn.execute(sql.LIST_ROUNDS_BY_ID, {"round_ids": arrays.plain(round_ids)})
+async def list_rounds_by_id(
+    conn: Connection, round_ids: Iterable[str], *, outcomes: bool = True
+) -> dict[str, Round]:
+    """Rounds by id; those that do not exist are not in it. `outcomes`: with theirs, half the weight."""
+    wanted = {"round_ids": arrays.plain(round_ids), "outcomes": outcomes}
+    rows = await conn.execute(sql.LIST_ROUNDS_BY_ID, wanted)
     return {round_.round_id: round_ for round_ in map(_round, rows)}
 
 

@@ -84,7 +84,9 @@ def settle_fields(settle: Settle) -> dict[str, Any]:
     }
 
 
-def settlement_of(message: wallet_pb2.Settlement, *, traceparent: str = "") -> Settlement:
+def settlement_of(
+    message: wallet_pb2.Settlement, *, traceparent: str = "", outcome_wanted: bool = True
+) -> Settlement:
     """The wallet's answer. Errors: KeyError for a step or status that this version does not know."""
     return Settlement(
         round_id=message.round_id.lower(),
@@ -97,4 +99,5 @@ def settlement_of(message: wallet_pb2.Settlement, *, traceparent: str = "") -> S
         balance_after_minor=message.balance_after.amount_minor,
         account_version=message.account_version,
         traceparent=traceparent,
+        outcome_wanted=outcome_wanted,
     )

@@ -42,7 +42,7 @@ class Hops:
             "gateway.finish", self._batch_finish
         )
         self._finish_later: Batcher[game_pb2.FinishRequest, game_pb2.Round] = Batcher(
-            "gateway.finish_later", self._batch_finish, linger_ms=finish_linger_ms
+            "gateway.finish_later", self._batch_record, linger_ms=finish_linger_ms
         )
 
     def authorize(self, request: session_pb2.AuthorizeRequest) -> asyncio.Future[session_pb2.Authorization]:
@@ -98,6 +98,14 @@ class Hops:
         self, requests: Sequence[game_pb2.FinishRequest]
     ) -> list[game_pb2.Round | DomainError]:
         answer = await self._stubs.game.BatchFinish(game_pb2.BatchFinishRequest(requests=requests))
+        return _results(answer.results, lambda result: result.round)
+
+    async def _batch_record(
+        self, requests: Sequence[game_pb2.FinishRequest]
+    ) -> list[game_pb2.Round | DomainError]:
+        """As _batch_finish, for rounds that were answered already."""
+        request = game_pb2.BatchFinishRequest(requests=requests, omit_rounds=True)
+        answer = await self._stubs.game.BatchFinish(request)
         return _results(answer.results, lambda result: result.round)
 
 

@@ -88,7 +88,7 @@ async def insert_operator_action(
           values (:operator_id, :action, :request_id, :player_id, :fingerprint)
           on conflict do nothing returning 1)
         insert into outbox (kind, payload)
-        select 'operator.requested', cast(:payload as jsonb) from recorded"""),
+        select 'operator.requested', cast(:payload as json) from recorded"""),
         {**key, "player_id": player_id, "fingerprint": fingerprint, "payload": json.dumps(payload)},
     )
     # A statement of its own sees the row that a concurrent twin committed while the insert waited for it.

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from services.common import items
 from services.common.batching import Batcher
-from services.common.db import Connection, hot_transaction, transaction
+from services.common.db import Connection, hot_statements, transaction
 from services.common.errors import FieldInvalid, FieldMissing
 from services.common.fields import require_text, require_uuid
 from services.common.outbox import OutboxRow
@@ -147,7 +147,7 @@ class Handlers(session_pb2_grpc.SessionServiceServicer):
         return session_pb2.CloseSessionResponse(session=write_session(session))
 
     async def _authorize_batch(self, asks: Sequence[SpinAsk]) -> Sequence[Answer]:
-        async with hot_transaction(self._engine, "session.authorize") as conn:
+        async with hot_statements(self._engine, "session.authorize") as conn:
             return await authorize_spins(conn, asks, mint_age_ms=self._config.spin_deadline_ms)
 
 

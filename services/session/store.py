@@ -201,7 +201,7 @@ async def insert_outbox(
     """Records what happened to a session; the relay reads the facts by its id."""
     payload = {"session_ids": [str(session_id)], "traceparents": [traceparent]}
     await conn.execute(
-        text("insert into outbox (kind, payload) values (:kind, cast(:payload as jsonb))"),
+        text("insert into outbox (kind, payload) values (:kind, cast(:payload as json))"),
         {"kind": kind, "payload": json.dumps(payload)},
     )
 

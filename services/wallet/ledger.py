@@ -34,7 +34,7 @@ async def settle_batch(
             for item in batch
             if not item.traceparent.endswith("-00") and (link := telemetry.link(item.traceparent))
         ]
-        async with db.hot_transaction(engine, "wallet.settle", links=links) as conn:
+        async with db.hot_statements(engine, "wallet.settle", links=links) as conn:
             settled = await store.settle(conn, batch, statement=statement)
         answers.update((i, found) for i, found in zip(waiting, settled, strict=True) if found)
         waiting = [i for i, found in zip(waiting, settled, strict=True) if not found]

@@ -59,11 +59,11 @@ tail as (
   select counter_account_id, -sum(amount_minor) from post group by counter_account_id),
 out as (
   insert into outbox (kind, payload)
-  select 'settle', jsonb_build_object('round_ids', jsonb_agg(n.round_id), 'steps', jsonb_agg(n.step),
-    'statuses', jsonb_agg(n.status), 'account_ids', jsonb_agg(n.account_id),
-    'account_versions', jsonb_agg(n.account_version), 'stakes_minor', jsonb_agg(n.stake_minor),
-    'wins_minor', jsonb_agg(case when n.status = 1 then n.win_minor else 0 end),
-    'balances_after_minor', jsonb_agg(n.balance_after_minor), 'traceparents', jsonb_agg(i.traceparent))
+  select 'settle', json_build_object('round_ids', json_agg(n.round_id), 'steps', json_agg(n.step),
+    'statuses', json_agg(n.status), 'account_ids', json_agg(n.account_id),
+    'account_versions', json_agg(n.account_version), 'stakes_minor', json_agg(n.stake_minor),
+    'wins_minor', json_agg(case when n.status = 1 then n.win_minor else 0 end),
+    'balances_after_minor', json_agg(n.balance_after_minor), 'traceparents', json_agg(i.traceparent))
   from ins n join input i on i.account_id = n.account_id and i.rn < 2 having count(*) > 0)
 select n.status, n.balance_after_minor, n.account_version, l.currency_code
 from input i left join ins n on n.account_id = i.account_id and i.rn < 2
@@ -123,13 +123,13 @@ tomb as (
   on conflict (round_id, step_key) do nothing),
 out as (
   insert into outbox (kind, payload)
-  select 'settle', jsonb_build_object('round_ids', jsonb_build_array(round_id),
-    'steps', jsonb_build_array(cast(:step as smallint)),
-    'statuses', jsonb_build_array(4), 'account_ids', jsonb_build_array(account_id),
-    'account_versions', jsonb_build_array(account_version), 'stakes_minor', jsonb_build_array(stake_minor),
-    'wins_minor', jsonb_build_array(win_minor),
-    'balances_after_minor', jsonb_build_array(balance_after_minor),
-    'traceparents', jsonb_build_array(cast(:traceparent as text)))
+  select 'settle', json_build_object('round_ids', json_build_array(round_id),
+    'steps', json_build_array(cast(:step as smallint)),
+    'statuses', json_build_array(4), 'account_ids', json_build_array(account_id),
+    'account_versions', json_build_array(account_version), 'stakes_minor', json_build_array(stake_minor),
+    'wins_minor', json_build_array(win_minor),
+    'balances_after_minor', json_build_array(balance_after_minor),
+    'traceparents', json_build_array(cast(:traceparent as text)))
   from rev)
 select balance_after_minor, account_version from rev
 """)
@@ -194,11 +194,11 @@ tail as (
   insert into counter_tail (account_id, amount_minor) select counter_account_id, -amount_minor from post),
 out as (
   insert into outbox (kind, payload)
-  select 'transfer', jsonb_build_object('transfer_ids', jsonb_build_array(transfer_id),
-    'request_ids', jsonb_build_array(request_id), 'account_ids', jsonb_build_array(account_id),
-    'account_versions', jsonb_build_array(account_version), 'amounts_minor', jsonb_build_array(amount_minor),
-    'balances_after_minor', jsonb_build_array(balance_after_minor),
-    'traceparents', jsonb_build_array(cast(:traceparent as text)))
+  select 'transfer', json_build_object('transfer_ids', json_build_array(transfer_id),
+    'request_ids', json_build_array(request_id), 'account_ids', json_build_array(account_id),
+    'account_versions', json_build_array(account_version), 'amounts_minor', json_build_array(amount_minor),
+    'balances_after_minor', json_build_array(balance_after_minor),
+    'traceparents', json_build_array(cast(:traceparent as text)))
   from ins where account_version > 0)
 select 1 from ins
 """)

@@ -66,7 +66,7 @@ async def to_events(
 async def write(conn: AsyncConnection, *numbers: int, **payload: str) -> None:
     """One outbox row, in the caller's transaction."""
     await conn.execute(
-        text("insert into outbox (kind, payload) values ('test', cast(:payload as jsonb))"),
+        text("insert into outbox (kind, payload) values ('test', cast(:payload as json))"),
         {"payload": json.dumps({"numbers": numbers, **payload})},
     )
 

@@ -123,5 +123,5 @@ async def test_only_a_source_may_append_and_only_as_itself(
     relay_process.start()
     await until_empty(engine)
     async with events_engine.connect() as conn:
-        found = (await conn.exec_driver_sql("select source, event_id from event")).one()
+        found = (await conn.exec_driver_sql("select source, event_id::text from event")).one()
     assert tuple(found) == (SOURCE, event_id(SOURCE, row[0], 0))

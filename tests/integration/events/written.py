@@ -18,7 +18,7 @@ ROUND_ID = "0192f0c1-2d3e-7abc-8def-0123456789ab"
 def event(batch_no: int, index: int = 0, *, source: str = "wallet", **fields: Any) -> events_pb2.Event:
     """The index-th event of a source's batch, the same for every call."""
     written = events_pb2.Event(
-        event_id=str(event_id(source, batch_no, index)),
+        event_id=event_id(source, batch_no, index),
         event_type="wallet.settled",
         operator_id=OPERATOR,
         account_id=7,

@@ -32,7 +32,8 @@ from tests.integration.wallet.harness import Wallet
 async def told(game: Game, round_id: str) -> list[str]:
     """The events of a round, in order, as a relay would send them."""
     rows = await game.rows(
-        "select * from outbox where payload['round_ids'] ? :id order by outbox_id", id=round_id
+        "select * from outbox where cast(payload as jsonb) -> 'round_ids' ? :id order by outbox_id",
+        id=round_id,
     )
     outbox = [OutboxRow(row.outbox_id, row.kind, row.payload, row.create_time) for row in rows]
     async with db.transaction(game.engine, "relay_read") as conn:
@@ -156,7 +157,9 @@ async def test_the_settled_event_tells_the_outcome_and_pending_tells_nothing(
     assert played.round.state == PENDING
     assert await told(game, played.round.round_id) == []
     await game.settle(played)
-    [row] = await game.rows("select * from outbox where payload['round_ids'] ? :id", id=played.round.round_id)
+    [row] = await game.rows(
+        "select * from outbox where cast(payload as jsonb) -> 'round_ids' ? :id", id=played.round.round_id
+    )
     assert b"HIDDENSYMBOL" not in json.dumps(row.payload).encode()
     async with db.transaction(game.engine, "relay_read") as conn:
         [[event]] = await to_events(conn, [OutboxRow(row.outbox_id, row.kind, row.payload, row.create_time)])

@@ -21,9 +21,9 @@ class Recorder:
     """A connection that only notes the one statement it is given."""
 
     statement: TextClause
-    values: dict[str, str]
+    values: dict[str, object]
 
-    async def execute(self, statement: TextClause, values: dict[str, str]) -> list[Any]:
+    async def execute(self, statement: TextClause, values: dict[str, object]) -> list[Any]:
         self.statement, self.values = statement, values
         return []
 
@@ -33,7 +33,7 @@ async def comparisons(game: Game, run: Callable[[AsyncConnection], Awaitable[obj
     recorder = Recorder()
     await run(cast(AsyncConnection, recorder))
     body, names = prepared(recorder.statement)
-    arguments = ", ".join("'" + recorder.values[name].replace("'", "''") + "'" for name in names)
+    arguments = ", ".join("'" + str(recorder.values[name]).replace("'", "''") + "'" for name in names)
     async with game.engine.connect() as conn:
         await conn.exec_driver_sql(f"prepare hot as {body.replace('%', '%%')}")
         result = await conn.exec_driver_sql(f"explain (analyze, format json) execute hot ({arguments})")

@@ -128,7 +128,8 @@ async def test_a_refusal_by_game_is_stored_and_stays(
     async with Game(game_url, wallet) as game:
         assert (await game.play(account_id, request_id=request_id)).round == first.round
         told = await game.rows(
-            "select payload from outbox where payload['round_ids'] ? :id", id=first.round.round_id
+            "select payload from outbox where cast(payload as jsonb) -> 'round_ids' ? :id",
+            id=first.round.round_id,
         )
         assert [row.payload["states"] for row in told] == [["REFUSED"]]
 

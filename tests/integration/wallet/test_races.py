@@ -176,7 +176,7 @@ async def test_a_round_twice_in_one_batch_is_one_round_and_with_its_guard_one_ev
         first, again = await ledger.settle_batch(wallet.engine, [item, item], statement=statement)
         assert isinstance(first, Settlement) and isinstance(again, Settlement)
         assert (first.replayed, again.replayed) == (False, True)
-        told = await wallet.scalar("select sum(jsonb_array_length(payload->'round_ids')) from outbox")
+        told = await wallet.scalar("select sum(json_array_length(payload->'round_ids')) from outbox")
         assert told == events
 
 

@@ -653,6 +653,11 @@ class BatchFinishRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     REQUESTS_FIELD_NUMBER: _builtins.int
+    OMIT_ROUNDS_FIELD_NUMBER: _builtins.int
+    omit_rounds: _builtins.bool
+    """Leaves the rounds out of the results, which then hold errors only: for a caller that has answered already.
+    What is recorded is the same. Default false.
+    """
     @_builtins.property
     def requests(self) -> _containers.RepeatedCompositeFieldContainer[Global___FinishRequest]:
         """The items, answered in this order."""
@@ -661,10 +666,11 @@ class BatchFinishRequest(_message.Message):
         self,
         *,
         requests: _abc.Iterable[Global___FinishRequest] | None = ...,
+        omit_rounds: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["requests", b"requests"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["omit_rounds", b"omit_rounds", "requests", b"requests"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -704,7 +710,7 @@ class FinishResult(_message.Message):
     ERROR_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def round(self) -> Global___Round:
-        """The round as it stands now."""
+        """The round as it stands now; absent where it was not wanted."""
 
     @_builtins.property
     def error(self) -> _error_pb2.Error:

@@ -34,8 +34,9 @@ create table outbox (
   batch_no bigint unique,
   create_time timestamptz not null default clock_timestamp(),
   kind text not null,
-  payload jsonb not null
+  payload json not null                      -- read whole, once: nothing to gain from jsonb or compression
 );
+alter table outbox alter column payload set storage external;
 create index outbox_unsent on outbox (outbox_id) where batch_no is null;
 create table relay (
   source text primary key,
