@@ -18,7 +18,7 @@ tools/errors_doc.py`, not by hand.
 gRPC: a `google.rpc.Status` with exactly one `google.rpc.ErrorInfo` of domain `reelmesh`, its `reason` and
 `metadata` as below, and the trace id in the trailing metadata `x-trace-id`. REST: `application/problem+json`
 (RFC 9457) with the same `reason`, `class`, `metadata` and `trace_id`. The metadata keys of a reason are
-always present, as text. A gRPC message above 256 KiB is refused by gRPC itself, without an ErrorInfo.
+always present, as text. A gRPC message above 4 MiB is refused by gRPC itself, without an ErrorInfo.
 
 ## Classes
 

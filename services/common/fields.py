@@ -23,6 +23,8 @@ if TYPE_CHECKING:  # the name exists in the type stubs only
     from google.protobuf.internal.enum_type_wrapper import _EnumTypeWrapper
 
 # Every integer up to here is exact in a JSON number too.
+# Ours have a quarter of it.
+PAGE_TOKEN_LENGTH_MAX = 512
 AMOUNT_MINOR_MAX = 2**53
 
 # Registered codes with their scale: a unit is 10 ** scale minor units (ISO 4217; BTC and ETH are custom).
@@ -119,9 +121,11 @@ def decode_page_token(token: str, query: str) -> tuple[str, ...]:
     """
     if not token:
         return ()
+    if len(token) > PAGE_TOKEN_LENGTH_MAX:
+        raise PageTokenInvalid()
     try:
         digest, *parts = json.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         raise PageTokenInvalid() from None
     if digest != _digest(query) or not all(isinstance(part, str) for part in parts):
         raise PageTokenInvalid()

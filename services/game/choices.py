@@ -5,7 +5,7 @@ from typing import NamedTuple
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from services.common import db
-from services.common.errors import DomainError
+from services.common.errors import DomainError, Unavailable
 from services.game import store
 from services.game.engine import play, rng
 from services.game.engine.definition import GameDefinition
@@ -53,10 +53,13 @@ async def act(
     """Decides a step, or finds it decided; the round as it stands then.
 
     `round_` as it was read for this; `refusal`: why this caller may not decide, which a decided step ignores.
-    Errors: ROUND_NOT_OPEN, STEP_OUT_OF_ORDER, CHOICE_UNKNOWN, `refusal`.
+    Errors: ROUND_NOT_OPEN, STEP_OUT_OF_ORDER, CHOICE_UNKNOWN, UNAVAILABLE (not known yet), `refusal`.
     """
     if step < round_.step_next:
         return round_
+    if round_.state is State.PENDING:
+        # It may open yet, when its spin is answered.
+        raise Unavailable()
     if round_.state is not State.OPEN:
         raise RoundNotOpen(round_id=round_.round_id, state=round_.state)
     if step > round_.step_next:

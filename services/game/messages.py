@@ -114,8 +114,10 @@ def parse_position(parts: Sequence[str]) -> tuple[str, str] | None:
         return None
     try:
         time, round_id = parts
-        return dt.datetime.fromisoformat(time).isoformat(), str(uuid.UUID(round_id))
-    except ValueError:
+        # In UTC: Python knows offsets that PostgreSQL refuses.
+        moment = dt.datetime.fromisoformat(time).astimezone(dt.UTC)
+        return moment.isoformat(), str(uuid.UUID(round_id))
+    except (ValueError, OverflowError):
         raise PageTokenInvalid() from None
 
 

@@ -4,11 +4,13 @@ import hashlib
 import secrets
 import time
 import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.common import db
-from services.common.errors import IdReused
+from services.common.errors import DomainError, IdReused
 from services.gateway import errors, store
 
 # A flood of wrong keys must not grow the cache without bound.
@@ -55,20 +57,23 @@ class Operators:
         self._found[key_hash] = (now, operator)
         return operator
 
-    async def record(
+    @asynccontextmanager
+    async def acting(
         self,
-        *,
         operator_id: str,
         action: str,
+        *,
         request_id: uuid.UUID,
         player_id: str,
         body: bytes,
         traceparent: str,
-    ) -> None:
-        """Writes down what an operator is about to do, before it is done: an audit that cannot miss one.
+    ) -> AsyncIterator[None]:
+        """Writes down what an operator asks for before the block does it: an audit that cannot miss one.
 
-        Errors: ALREADY_EXISTS/ID_REUSED when the id was used with another body
+        A block that refuses it, class NOT_YET, leaves the id to a better body.
+        Errors: ALREADY_EXISTS/ID_REUSED when the id is another body's
         """
+        fingerprint = hashlib.sha256(body).digest()
         async with db.transaction(self._engine, "operator_action") as conn:
             same = await store.insert_operator_action(
                 conn,
@@ -76,11 +81,24 @@ class Operators:
                 action=action,
                 request_id=request_id,
                 player_id=player_id,
-                fingerprint=hashlib.sha256(body).digest(),
+                fingerprint=fingerprint,
                 traceparent=traceparent,
             )
         if not same:
             raise IdReused(request_id=request_id)
+        try:
+            yield
+        except DomainError as refusal:
+            if refusal.error_class == "NOT_YET":
+                async with db.transaction(self._engine, "operator_action_refused") as conn:
+                    await store.refuse_operator_action(
+                        conn,
+                        operator_id=operator_id,
+                        action=action,
+                        request_id=request_id,
+                        fingerprint=fingerprint,
+                    )
+            raise
 
 
 async def seed_operator(

@@ -1,8 +1,10 @@
 """Operations around the round: money in and out, sessions, balance, history."""
 
+import copy
 import logging
 import time
-from typing import cast
+from contextlib import AbstractAsyncContextManager
+from typing import TypeAlias, cast
 
 from reelmesh.game.v1 import game_pb2
 from reelmesh.gateway.v1 import gateway_pb2
@@ -25,7 +27,13 @@ _ENDED = {
     session_pb2.SESSION_STATE_EXPIRED: errors.SessionExpired,
     session_pb2.SESSION_STATE_REPLACED: errors.SessionReplaced,
 }
+# What an operator who says nothing means.
 _REAL = account_kind_pb2.ACCOUNT_KIND_REAL
+_LANGUAGE = "en"
+
+OperatorRequest: TypeAlias = (
+    gateway_pb2.FundPlayerRequest | gateway_pb2.WithdrawPlayerRequest | gateway_pb2.CreateSessionRequest
+)
 
 
 class Catalogue:
@@ -72,15 +80,15 @@ class Players:
         self, operator: Operator, request: gateway_pb2.FundPlayerRequest
     ) -> gateway_pb2.FundPlayerResponse:
         """Money in; opens the account when it is new."""
-        account = await self._account(operator, "FundPlayer", request)
-        answer = await self._stubs.wallet.Deposit(
-            wallet_pb2.DepositRequest(
-                operator_id=operator.operator_id,
-                request_id=request.request_id,
-                account_id=account.account_id,
-                amount=request.amount,
+        async with self._acting(operator, "FundPlayer", request):
+            answer = await self._stubs.wallet.Deposit(
+                wallet_pb2.DepositRequest(
+                    operator_id=operator.operator_id,
+                    request_id=request.request_id,
+                    account_id=await self._account_id(operator, request),
+                    amount=request.amount,
+                )
             )
-        )
         return gateway_pb2.FundPlayerResponse(
             transfer_id=answer.transfer.transfer_id,
             balance_after=answer.transfer.balance_after,
@@ -91,78 +99,77 @@ class Players:
         self, operator: Operator, request: gateway_pb2.WithdrawPlayerRequest
     ) -> gateway_pb2.WithdrawPlayerResponse:
         """Money out."""
-        account = await self._account(operator, "WithdrawPlayer", request)
-        answer = await self._stubs.wallet.Withdraw(
-            wallet_pb2.WithdrawRequest(
-                operator_id=operator.operator_id,
-                request_id=request.request_id,
-                account_id=account.account_id,
-                amount=request.amount,
+        async with self._acting(operator, "WithdrawPlayer", request):
+            answer = await self._stubs.wallet.Withdraw(
+                wallet_pb2.WithdrawRequest(
+                    operator_id=operator.operator_id,
+                    request_id=request.request_id,
+                    account_id=await self._account_id(operator, request),
+                    amount=request.amount,
+                )
             )
-        )
         return gateway_pb2.WithdrawPlayerResponse(
             transfer_id=answer.transfer.transfer_id,
             balance_after=answer.transfer.balance_after,
             current_balance=answer.current_balance,
         )
 
-    async def _account(
-        self,
-        operator: Operator,
-        action: str,
-        request: gateway_pb2.FundPlayerRequest | gateway_pb2.WithdrawPlayerRequest,
-    ) -> wallet_pb2.Account:
-        """Checks a transfer's fields, records the intent, and resolves the account."""
+    def _acting(
+        self, operator: Operator, action: str, request: OperatorRequest
+    ) -> AbstractAsyncContextManager[None]:
+        """Records what the operator asks for, however it was spelt: a default named is a default left out."""
         request_id = fields.require_uuid(request.request_id, "request_id")
-        player_id = fields.require_text(request.player_id, "player_id")
-        currency_code, _ = fields.require_money(request.amount, "amount")
-        await self._operators.record(
-            operator_id=operator.operator_id,
-            action=action,
+        canonical = copy.deepcopy(request)
+        canonical.request_id, canonical.kind = str(request_id), request.kind or _REAL
+        if isinstance(canonical, gateway_pb2.CreateSessionRequest):
+            canonical.language_code = canonical.language_code or _LANGUAGE
+        else:
+            fields.require_money(canonical.amount, "amount")
+        return self._operators.acting(
+            operator.operator_id,
+            action,
             request_id=request_id,
-            player_id=player_id,
-            body=request.SerializeToString(deterministic=True),
+            player_id=fields.require_text(request.player_id, "player_id"),
+            body=canonical.SerializeToString(deterministic=True),
             traceparent=telemetry.traceparent(),
         )
+
+    async def _account_id(
+        self,
+        operator: Operator,
+        request: gateway_pb2.FundPlayerRequest | gateway_pb2.WithdrawPlayerRequest,
+    ) -> int:
+        """The account of a transfer, opened when it is new."""
         opened = await self._stubs.wallet.OpenAccount(
             wallet_pb2.OpenAccountRequest(
                 operator_id=operator.operator_id,
-                player_id=player_id,
-                currency_code=currency_code,
+                player_id=request.player_id,
+                currency_code=request.amount.currency_code,
                 kind=request.kind or _REAL,
             )
         )
-        return opened.account
+        return opened.account.account_id
 
     async def create_session(
         self, operator: Operator, request: gateway_pb2.CreateSessionRequest
     ) -> gateway_pb2.CreateSessionResponse:
         """Opens a session and makes its launch URL."""
-        request_id = fields.require_uuid(request.request_id, "request_id")
-        player_id = fields.require_text(request.player_id, "player_id")
         await self._catalogue.game(fields.require_text(request.game_id, "game_id"))
-        await self._operators.record(
-            operator_id=operator.operator_id,
-            action="CreateSession",
-            request_id=request_id,
-            player_id=player_id,
-            body=request.SerializeToString(deterministic=True),
-            traceparent=telemetry.traceparent(),
-        )
         create = session_pb2.CreateSessionRequest(
             operator_id=operator.operator_id,
             request_id=request.request_id,
-            player_id=player_id,
+            player_id=request.player_id,
             game_id=request.game_id,
             currency_code=request.currency_code,
             kind=request.kind or _REAL,
-            language_code=request.language_code,
+            language_code=request.language_code or _LANGUAGE,
             jurisdiction=request.jurisdiction or operator.jurisdiction,
         )
         for field in ("stake_max", "cycle_min_duration", "session_duration"):
             if request.HasField(field):
                 getattr(create, field).CopyFrom(getattr(request, field))
-        created = await self._stubs.session.CreateSession(create)
+        async with self._acting(operator, "CreateSession", request):
+            created = await self._stubs.session.CreateSession(create)
         code = created.launch_code
         return gateway_pb2.CreateSessionResponse(
             session_id=created.session.session_id,

@@ -50,7 +50,8 @@ class Rounds:
         self._hops = hops
         self._stubs = stubs
         self._deadline_s = deadline_ms / 1000
-        self._in_flight, self._in_flight_max = 0, in_flight_max
+        # Spins that are not authorised yet; after that they are owned, whatever becomes of their callers.
+        self._authorizing, self._in_flight_max = 0, in_flight_max
         self._owned: set[asyncio.Task[None]] = set()
 
     async def spin(self, token: str, request_id: str, stake: money_pb2.Money) -> Played:
@@ -62,16 +63,16 @@ class Rounds:
         fields.require_uuid(request_id, "request_id")
         fields.require_money(stake, "stake")
         # More would only wait until their deadline, and make all the others wait.
-        if self._in_flight >= self._in_flight_max:
+        if self._authorizing + len(self._owned) >= self._in_flight_max:
             raise Overloaded(retry_after_ms=_RETRY_AFTER_MS)
-        self._in_flight += 1
         patience = Patience(self._deadline_s)
+        self._authorizing += 1
         try:
             authorize = session_pb2.AuthorizeRequest(token=token, request_id=request_id, stake=stake)
             authorization = await patience.hop(self._hops.authorize, authorize, repeat=SILENT)
-            return await self._own(self._play(authorization, patience), patience)
         finally:
-            self._in_flight -= 1
+            self._authorizing -= 1
+        return await self._own(self._play(authorization, patience), patience)
 
     async def act(self, token: str, request: gateway_pb2.ActRequest) -> Played:
         """A player's choice, idempotent on (round_id, step).

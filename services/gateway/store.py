@@ -72,7 +72,10 @@ async def insert_operator_action(
     fingerprint: bytes,
     traceparent: str,
 ) -> bool:
-    """Records what an operator asks for, with its event, once per id; False when the id has another body."""
+    """Records what an operator asks for, with its event; False when the id is another body's.
+
+    One body per id, until it is refused without a verdict: then the next one's.
+    """
     payload = {
         "operator_id": operator_id,
         "action": action,
@@ -86,7 +89,9 @@ async def insert_operator_action(
         with recorded as (
           insert into operator_action (operator_id, action, request_id, player_id, fingerprint)
           values (:operator_id, :action, :request_id, :player_id, :fingerprint)
-          on conflict do nothing returning 1)
+          on conflict (operator_id, action, request_id) do update
+          set player_id = excluded.player_id, fingerprint = excluded.fingerprint, refused = false
+          where operator_action.refused returning 1)
         insert into outbox (kind, payload)
         select 'operator.requested', cast(:payload as json) from recorded"""),
         {**key, "player_id": player_id, "fingerprint": fingerprint, "payload": json.dumps(payload)},
@@ -99,3 +104,21 @@ async def insert_operator_action(
         key,
     )
     return bytes(stored.scalar_one()) == fingerprint
+
+
+async def refuse_operator_action(
+    conn: AsyncConnection, *, operator_id: str, action: str, request_id: uuid.UUID, fingerprint: bytes
+) -> None:
+    """Records that this body was refused and nothing was done: the id may have another one."""
+    await conn.execute(
+        text("""
+        update operator_action set refused = true
+        where operator_id = :operator_id and action = :action and request_id = :request_id
+          and fingerprint = :fingerprint"""),
+        {
+            "operator_id": operator_id,
+            "action": action,
+            "request_id": request_id,
+            "fingerprint": fingerprint,
+        },
+    )

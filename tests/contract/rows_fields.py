@@ -1,5 +1,6 @@
 """Rows of the table: what is wrong with the request itself."""
 
+import base64
 from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
 
@@ -136,6 +137,17 @@ async def page_of_another_player(stage: Stage) -> Request:
     return Grpc("gateway", "ListRounds", request, second.token)
 
 
+async def deeply_nested_page(stage: Stage) -> Request:
+    token = base64.urlsafe_b64encode(b"[" * 300).decode()
+    return Rest("GET", f"/v1/rounds?page_token={token}", stage.guest().token)
+
+
+async def endless_page(stage: Stage) -> Request:
+    token = base64.urlsafe_b64encode(b"[" * 9000).decode()
+    request = gateway_pb2.ListRoundsRequest(page_token=token)
+    return Grpc("gateway", "ListRounds", request, stage.guest().token)
+
+
 async def empty_settle(stage: Stage) -> Request:
     """What grpc.aio makes of a dict or None: a message without fields (docs/traps.md, 1)."""
     return stage.internal("wallet", "Settle", wallet_pb2.SettleRequest())
@@ -211,9 +223,15 @@ ROWS = [
     Row("FIELD_INVALID", "a NUL in the player id", deposit(player_id="p%00q")),
     Row("FIELD_INVALID", "a player id in Latin-1", deposit(player_id="Jos%e9")),
     Row("FIELD_INVALID", "a duration in words", new_session(session_duration="an hour")),
+    Row("FIELD_INVALID", "a duration with a blank", new_session(session_duration=" 5s")),
+    Row("FIELD_INVALID", "a duration with an underscore", new_session(session_duration="1_0s")),
+    Row("FIELD_INVALID", "a duration in other digits", new_session(session_duration="\u0661\u0660s")),
+    Row("FIELD_INVALID", "a duration beyond nanoseconds", new_session(session_duration="5.0000000001s")),
     Row("FIELD_INVALID", "a session of a week", new_session(session_duration="604800s")),
     Row("PAGE_TOKEN_INVALID", "a forged token", forged_page),
     Row("PAGE_TOKEN_INVALID", "another player's token", page_of_another_player),
+    Row("PAGE_TOKEN_INVALID", "deeply nested", deeply_nested_page),
+    Row("PAGE_TOKEN_INVALID", "without end", endless_page),
     Row("CURRENCY_UNKNOWN", "an unregistered code", spin(stake=amount(STAKE_MINOR, "XXX"))),
     Row("CURRENCY_UNKNOWN", "lower case", spin_message(stake=money(STAKE_MINOR, "usd"))),
     Row("CURRENCY_UNKNOWN", "a deposit of nothing known", deposit(amount=amount(500, "DOGE"))),

@@ -6,6 +6,7 @@ An absent field has its zero value, as over gRPC, and is refused by the same che
 """
 
 import datetime
+import re
 from typing import Any, TypeVar
 
 import msgspec
@@ -21,6 +22,7 @@ from services.common.fields import AMOUNT_MINOR_MAX
 from services.gateway.rounds import Played, reason_name
 
 INT64_MAX = 2**63 - 1
+_DURATION = re.compile(r"-?[0-9]{1,12}(\.[0-9]{1,9})?s")
 
 # By number: the name without its prefix.
 _STATES = {number: name.removeprefix("ROUND_STATE_") for name, number in game_pb2.RoundState.items()}
@@ -123,6 +125,9 @@ def duration(text: str, field: str) -> Duration:
     """
     message = Duration()
     try:
+        # protobuf's own parser takes blanks, underscores, any script's digits, and drops what it cannot hold.
+        if not _DURATION.fullmatch(text):
+            raise ValueError
         message.FromJsonString(text)
     except ValueError:
         raise FieldInvalid(field=field, problem='must be seconds, such as "2.5s"') from None

@@ -216,6 +216,42 @@ async def test_a_session_s_id_is_of_its_first_body_even_if_none_was_made(stage: 
     assert (await stage.answer(ask(first, first.game_id, request_id)))["launch_code"]
 
 
+async def test_a_request_is_the_same_however_it_is_spelt(stage: Stage) -> None:
+    """REST and gRPC, defaults named and left out, an id in capitals: one body."""
+    player = await stage.player()
+    before, request_id = await player.balance_minor(), new_id()
+    path = f"/v1/players/{player.player_id}/deposits"
+    body = {"request_id": request_id, "amount": amount(700)}
+    fund = gateway_pb2.FundPlayerRequest(request_id=request_id, player_id=player.player_id, amount=money(700))
+    first = await stage.answer(Rest("POST", path, API_KEY, body))
+    told = await stage.answer(Rest("POST", path, API_KEY, {**body, "request_id": request_id.upper()}))
+    over_grpc = await stage.answer(Grpc("gateway", "FundPlayer", fund, API_KEY))
+    assert told == first and over_grpc.transfer_id == first["transfer_id"]
+    assert await player.balance_minor() == before + 700
+
+    launch: dict[str, Any] = {"player_id": player.player_id, "game_id": player.game_id}
+    launch |= {"request_id": new_id(), "currency_code": "USD"}
+    created = await stage.answer(Rest("POST", "/v1/sessions", API_KEY, launch))
+    named = {**launch, "request_id": launch["request_id"].upper(), "kind": "REAL", "language_code": "en"}
+    assert await stage.answer(Rest("POST", "/v1/sessions", API_KEY, named)) == created
+    create = gateway_pb2.CreateSessionRequest(**launch)
+    again = await stage.answer(Grpc("gateway", "CreateSession", create, API_KEY))
+    assert again.session_id == created["session_id"]
+
+
+async def test_an_id_that_was_refused_without_a_verdict_takes_another_body(stage: Stage) -> None:
+    """Class NOT_YET: this id may still be used."""
+    player = await stage.player()
+    launch: dict[str, Any] = {"player_id": player.player_id, "game_id": player.game_id}
+    launch |= {"request_id": new_id(), "currency_code": "USD"}
+    for wrong in ({"session_duration": "604800s"}, {"kind": "DEMI"}, {"currency_code": "USDX"}):
+        refused = await stage.refusal(Rest("POST", "/v1/sessions", API_KEY, {**launch, **wrong}))
+        assert refused.body["class"] == "NOT_YET"
+    assert (await stage.answer(Rest("POST", "/v1/sessions", API_KEY, launch)))["launch_code"]
+    other = await stage.refusal(Rest("POST", "/v1/sessions", API_KEY, {**launch, "jurisdiction": "MT"}))
+    assert other.reason == "ID_REUSED"
+
+
 @pytest.mark.parametrize("reason", ["SESSION_CLOSED", "SESSION_EXPIRED", "SESSION_REPLACED"])
 async def test_an_ended_session_reads_known_spins_and_nothing_else(stage: Stage, reason: str) -> None:
     player = await stage.player()

@@ -30,9 +30,11 @@ class _ErrorClassEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorClass
     ERROR_CLASS_UNSPECIFIED: _ErrorClass.ValueType  # 0
     """Never sent."""
     ERROR_CLASS_FINAL: _ErrorClass.ValueType  # 1
-    """Decided and stored: nothing was taken, every replay gets the same answer. Send a new id."""
+    """Decided and stored: this request took nothing, and every replay gets the same answer. What was asked for may
+    be asked under a new id; but see ID_REUSED, where the id's first body may have taken effect.
+    """
     ERROR_CLASS_NOT_YET: _ErrorClass.ValueType  # 2
-    """Not played, not stored: nothing was taken, and this id may still be used."""
+    """Nothing was taken and no verdict is stored: this id may still be used."""
     ERROR_CLASS_RETRY_SAME_ID: _ErrorClass.ValueType  # 3
     """Unknown: send the same id with the same body again until it is answered."""
     ERROR_CLASS_ALREADY_DONE: _ErrorClass.ValueType  # 4
@@ -46,9 +48,11 @@ class ErrorClass(_ErrorClass, metaclass=_ErrorClassEnumTypeWrapper):
 ERROR_CLASS_UNSPECIFIED: ErrorClass.ValueType  # 0
 """Never sent."""
 ERROR_CLASS_FINAL: ErrorClass.ValueType  # 1
-"""Decided and stored: nothing was taken, every replay gets the same answer. Send a new id."""
+"""Decided and stored: this request took nothing, and every replay gets the same answer. What was asked for may
+be asked under a new id; but see ID_REUSED, where the id's first body may have taken effect.
+"""
 ERROR_CLASS_NOT_YET: ErrorClass.ValueType  # 2
-"""Not played, not stored: nothing was taken, and this id may still be used."""
+"""Nothing was taken and no verdict is stored: this id may still be used."""
 ERROR_CLASS_RETRY_SAME_ID: ErrorClass.ValueType  # 3
 """Unknown: send the same id with the same body again until it is answered."""
 ERROR_CLASS_ALREADY_DONE: ErrorClass.ValueType  # 4

@@ -26,6 +26,7 @@ create table operator_action (              -- what operators asked for, written
   request_id uuid not null,
   player_id text not null,
   fingerprint bytea not null,               -- SHA-256 of the request: another body under the id is refused
+  refused boolean not null default false,   -- class NOT_YET, nothing was done: another body may take the id
   create_time timestamptz not null default clock_timestamp(),
   primary key (operator_id, action, request_id)
 );
