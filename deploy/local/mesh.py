@@ -251,6 +251,7 @@ class Mesh:
 
     def _process_environment(self, replica: _Replica) -> dict[str, str]:
         own = {
+            "instance": replica.name,
             "grpc_port": str(replica.ports.grpc),
             "admin_port": str(replica.ports.admin),
             "database_url": self.database_urls[replica.service],

@@ -87,6 +87,7 @@ class GuardedChannel:
         *,
         caller: str,
         identity_key: str,
+        instance: str = "",
         check_types: bool = True,
         forward_deadline: bool = True,
         retry: bool = True,
@@ -97,7 +98,7 @@ class GuardedChannel:
         """
         options = [*_OPTIONS, ("grpc.enable_retries", int(retry))]
         self._channel = grpc.aio.insecure_channel(target, options=options)
-        self.caller, self.identity_key = caller, identity_key
+        self.caller, self.identity_key, self._instance = caller, identity_key, instance
         self.check_types, self.forward_deadline = check_types, forward_deadline
         host, _, port = target.removeprefix("dns:///").rpartition(":")
         self.attributes: dict[str, AttributeValue] = {
@@ -123,7 +124,7 @@ class GuardedChannel:
     def token(self) -> str:
         """Our identity, renewed at half of its life."""
         if time.monotonic() >= self._token_renew_s:
-            self._token = identity.sign(self.caller, self.identity_key, TOKEN_TTL_S)
+            self._token = identity.sign(self.caller, self.identity_key, TOKEN_TTL_S, instance=self._instance)
             self._token_renew_s = time.monotonic() + TOKEN_TTL_S / 2
         return self._token
 

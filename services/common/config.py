@@ -1,6 +1,7 @@
 """Settings from the environment, read once at start. Nothing else reads REELMESH_* (except failpoints)."""
 
 import os
+import socket
 import sys
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
@@ -13,6 +14,8 @@ class ServiceConfig:
 
     # Name of the deployment; "development" allows what must never happen with real money elsewhere.
     env: str = "development"
+    # Name of this process among its replicas, in its identity: on Kubernetes the pod's.
+    instance: str = field(default_factory=socket.gethostname)
     # Address both ports listen on.
     host: str = "127.0.0.1"
     # Port of the service's RPCs.

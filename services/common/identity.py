@@ -5,6 +5,7 @@ import hmac
 import time
 from functools import cache, lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
@@ -47,34 +48,42 @@ def methods() -> dict[str, Method]:
     }
 
 
-def sign(service: str, key: str, ttl_s: float) -> str:
+class Caller(NamedTuple):
+    """A service, and which process of it."""
+
+    service: str
+    instance: str
+
+
+def sign(service: str, key: str, ttl_s: float, *, instance: str = "") -> str:
     """A token that says "I am `service`" for `ttl_s` seconds, to whoever has the key."""
-    claim = f"{service}.{int(time.time() + ttl_s)}"
+    claim = f"{service}/{instance}.{int(time.time() + ttl_s)}"
     return f"{claim}.{_mac(claim, key)}"
 
 
-def verify(token: str, key: str) -> str:
-    """The service's name. Errors: CALLER_UNKNOWN when the token is malformed, of another key, or expired."""
+def verify(token: str, key: str) -> Caller:
+    """Who shows it. Errors: CALLER_UNKNOWN when the token is malformed, of another key, or expired."""
     claim, _, mac = token.rpartition(".")
     if not hmac.compare_digest(mac.encode(), _mac(claim, key).encode()):
         raise CallerUnknown()
-    service, _, expire_time = claim.rpartition(".")
+    name, _, expire_time = claim.rpartition(".")
     if time.time() >= int(expire_time):
         raise CallerUnknown()
-    return service
+    service, _, instance = name.partition("/")
+    return Caller(service, instance)
 
 
-def authorize(path: str, token: str, key: str) -> str:
-    """The caller's name, PUBLIC for a public method. Errors: CALLER_UNKNOWN, CALLER_FORBIDDEN.
+def authorize(path: str, token: str, key: str) -> Caller:
+    """The caller; PUBLIC for a public method. Errors: CALLER_UNKNOWN, CALLER_FORBIDDEN.
 
     A path that the table does not list may be called by nobody.
     """
     method = methods().get(path)
     if method is not None and PUBLIC in method.callers:
-        return PUBLIC
+        return Caller(PUBLIC, "")
     caller = verify(token, key)
-    if method is None or caller not in method.callers:
-        raise CallerForbidden(caller=caller, method=path)
+    if method is None or caller.service not in method.callers:
+        raise CallerForbidden(caller=caller.service, method=path)
     return caller
 
 

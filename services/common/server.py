@@ -43,11 +43,11 @@ FAULTS = frozenset({"UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL",
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 Handle: TypeAlias = Callable[[Any, Context], Awaitable[Any]]
 
-_caller: ContextVar[str] = ContextVar("caller")
+_caller: ContextVar[identity.Caller] = ContextVar("caller")
 
 
-def current_caller() -> str:
-    """The verified name of the calling service; identity.PUBLIC in a public method."""
+def current_caller() -> identity.Caller:
+    """Who calls, verified; of service identity.PUBLIC in a public method."""
     return _caller.get()
 
 

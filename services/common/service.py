@@ -61,7 +61,11 @@ class Runtime(Generic[C]):
             if not target:
                 sys.exit(f"configuration: REELMESH_{service.upper()}_TARGET is not set")
             self._channels[service, retry] = GuardedChannel(
-                target, caller=self.service, identity_key=self.config.identity_key, retry=retry
+                target,
+                caller=self.service,
+                identity_key=self.config.identity_key,
+                instance=self.config.instance,
+                retry=retry,
             )
         return self._channels[service, retry].stub(stub_type)
 

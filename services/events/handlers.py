@@ -45,7 +45,7 @@ class Handlers(events_pb2_grpc.EventServiceServicer):
 
     async def Append(self, request: events_pb2.AppendRequest, context: Context) -> events_pb2.AppendResponse:
         """Stores a source's batches once."""
-        source = current_caller()
+        source = current_caller().service
         batches = parse_batches(request.batches)
         traceparents = [event.traceparent for batch in batches for event in batch.events]
         kept = (traceparent for traceparent in traceparents if not traceparent.endswith("-00"))

@@ -14,6 +14,7 @@ from services.common import telemetry_names as names
 from services.common.batching import Batcher
 from services.common.errors import FieldInvalid, FieldMissing
 from services.common.outbox import OutboxRow
+from services.common.server import current_caller
 from services.game import choices, messages, rounds, seal, settlements, store
 from services.game.engine import rng
 from services.game.errors import RoundNotFound
@@ -74,7 +75,9 @@ class Handlers(game_pb2_grpc.GameServiceServicer):
         return game_pb2.ListGamesResponse(games=[messages.game(definition) for definition in served])
 
     async def Play(self, request: game_pb2.PlayRequest, context: Context) -> game_pb2.PlayResponse:
-        item = messages.parse_authorization(request, traceparent=telemetry.traceparent())
+        item = messages.parse_authorization(
+            request, traceparent=telemetry.traceparent(), gateway=current_caller().instance
+        )
         played = await self._plays.submit(item)
         return game_pb2.PlayResponse(**self._played(played, trace.get_current_span()))
 
@@ -82,11 +85,14 @@ class Handlers(game_pb2_grpc.GameServiceServicer):
         self, request: game_pb2.BatchPlayRequest, context: Context
     ) -> game_pb2.BatchPlayResponse:
         messages.require_batch(request.requests)
+        gateway = current_caller().instance
         results = await items.answer(
             "game.play",
             request.requests,
             self._plays,
-            parse=lambda item, traceparent: messages.parse_authorization(item, traceparent=traceparent),
+            parse=lambda item, traceparent: messages.parse_authorization(
+                item, traceparent=traceparent, gateway=gateway
+            ),
             reply=lambda played, span, _: {"play": self._played(played, span)},
         )
         return game_pb2.BatchPlayResponse(results=results)

@@ -54,8 +54,8 @@ def require_batch(requests: Sequence[object]) -> None:
         raise FieldInvalid(field="requests", problem=f"more than {BATCH_SIZE_MAX}")
 
 
-def parse_authorization(request: game_pb2.PlayRequest, *, traceparent: str) -> Authorization:
-    """What session allowed. Errors: FIELD_MISSING, FIELD_INVALID and the money reasons."""
+def parse_authorization(request: game_pb2.PlayRequest, *, traceparent: str, gateway: str) -> Authorization:
+    """What session allowed, and who brings it. Errors: FIELD_MISSING, FIELD_INVALID and the money reasons."""
     if not request.HasField("authorization"):
         raise FieldMissing(field="authorization")
     given = request.authorization
@@ -75,6 +75,7 @@ def parse_authorization(request: game_pb2.PlayRequest, *, traceparent: str) -> A
         mint=given.mint,
         authorize_time=datetime_of(given.authorize_time),
         traceparent=traceparent,
+        gateway=gateway,
     )
 
 

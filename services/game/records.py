@@ -80,6 +80,7 @@ class Authorization(msgspec.Struct, frozen=True):
     mint: bool  # whether an id that game does not know may draw (R4)
     authorize_time: datetime
     traceparent: str = ""
+    gateway: str = ""  # the process that asks, as its identity names it
 
 
 class Step(NamedTuple):
@@ -120,6 +121,7 @@ class Round(msgspec.Struct, frozen=True):
     birth_metadata: Mapping[str, str] | None
     authorize_time: datetime
     traceparent: str  # of the call that drew it
+    gateway: str  # which process asked for the draw
     create_time: datetime | None = None  # the database's; None before it is stored
     stake_applied: bool = False  # known to be: from then on the outcome may be seen
     paid_minor: int | None = None

@@ -18,11 +18,15 @@ VERDICTS = {
     State.REVERSED: "reversed",
 }
 
-Key = tuple[str, str, str, str, str]
+# Gateway, operator, game, currency, kind, verdict.
+Key = tuple[str, str, str, str, str, str]
 
 
 class Returns:
-    """Rounds, stakes, drawn wins since this process started; by operator, game, currency, kind, verdict."""
+    """Rounds, stakes, drawn wins since this process started, by the six of a Key.
+
+    By gateway too: one could drop rounds, and among many honest ones nobody would notice.
+    """
 
     def __init__(self, rtp_targets: Mapping[str, float]) -> None:
         """`rtp_targets`: theoretical return by game id, 0..1, before gambles."""
@@ -33,7 +37,14 @@ class Returns:
         """Counts a drawn round when it leaves PENDING for `state`; what comes later tells nothing new."""
         if round_.state is not State.PENDING or state not in VERDICTS:
             return
-        key = (round_.operator_id, round_.game_id, round_.currency_code, round_.kind.name, VERDICTS[state])
+        key = (
+            round_.gateway,
+            round_.operator_id,
+            round_.game_id,
+            round_.currency_code,
+            round_.kind.name,
+            VERDICTS[state],
+        )
         sums = self._sums.setdefault(key, [0, 0, 0])
         sums[0] += 1
         sums[1] += round_.stake_minor
@@ -57,8 +68,11 @@ class Returns:
         self, value: Callable[[str, list[int]], float]
     ) -> Callable[[CallbackOptions], Iterable[Observation]]:
         def observe(options: CallbackOptions) -> Iterable[Observation]:
-            for (operator_id, game_id, currency_code, kind, verdict), sums in list(self._sums.items()):
+            for (gateway, operator_id, game_id, currency_code, kind, verdict), sums in list(
+                self._sums.items()
+            ):
                 attributes = {
+                    "reelmesh.gateway.instance": gateway,
                     "reelmesh.operator.id": operator_id,
                     "reelmesh.game.id": game_id,
                     "reelmesh.currency": currency_code,

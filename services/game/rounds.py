@@ -160,6 +160,7 @@ def _newborn(item: Authorization, game: GameDefinition | None) -> Round:
         birth_metadata=None,
         authorize_time=item.authorize_time,
         traceparent=item.traceparent,
+        gateway=item.gateway,
         state=State.PENDING,
         steps=(),
     )

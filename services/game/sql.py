@@ -6,8 +6,8 @@ from sqlalchemy import text
 ROUND_COLUMNS = (
     "kind birth state steps round_id account_id request_id operator_id player_id session_id game_id"
     " game_version definition_hash currency_code stake_minor win_minor outcome offers_choice birth_reason"
-    " birth_metadata authorize_time traceparent create_time stake_applied paid_minor balance_after_minor"
-    " end_time review_problem review_verdict"
+    " birth_metadata authorize_time traceparent gateway create_time stake_applied paid_minor"
+    " balance_after_minor end_time review_problem review_verdict"
 ).split()
 _IDS = ("round_id", "request_id", "session_id")
 _ROUND = ", ".join(f"cast(v.{name} as text)" if name in _IDS else f"v.{name}" for name in ROUND_COLUMNS)
@@ -29,10 +29,10 @@ with input as materialized (
     cast(:definition_hashes as text[]), cast(:currency_codes as text[]), cast(:stakes_minor as bigint[]),
     cast(:wins_minor as bigint[]), cast(:outcomes as bytea[]), cast(:draws as bytea[]),
     cast(:offers as boolean[]), cast(:births as text[]), cast(:reasons as text[]), cast(:metadata as text[]),
-    cast(:authorize_times as timestamptz[]), cast(:traceparents as text[])) with ordinality
-    as t(round_id, account_id, request_id, operator_id, player_id, session_id, kind, game_id, game_version,
-      definition_hash, currency_code, stake_minor, win_minor, outcome, draws, offers_choice, birth, reason,
-      reason_metadata, authorize_time, traceparent, ord)),
+    cast(:authorize_times as timestamptz[]), cast(:traceparents as text[]), cast(:gateways as text[]))
+    with ordinality as t(round_id, account_id, request_id, operator_id, player_id, session_id, kind, game_id,
+      game_version, definition_hash, currency_code, stake_minor, win_minor, outcome, draws, offers_choice,
+      birth, reason, reason_metadata, authorize_time, traceparent, gateway, ord)),
 opened as (
   insert into open_round (account_id, game_id, round_id, request_id)
   select account_id, game_id, round_id, request_id from input where offers_choice and birth = 'PENDING'
@@ -41,10 +41,10 @@ opened as (
 ins as (
   insert into round (round_id, account_id, request_id, operator_id, player_id, session_id, kind, game_id,
     game_version, definition_hash, currency_code, stake_minor, win_minor, outcome, draws, offers_choice,
-    birth, reason, reason_metadata, authorize_time, traceparent)
+    birth, reason, reason_metadata, authorize_time, traceparent, gateway)
   select round_id, account_id, request_id, operator_id, player_id, session_id, kind, game_id, game_version,
     definition_hash, currency_code, stake_minor, win_minor, outcome, draws, offers_choice, birth, reason,
-    cast(reason_metadata as jsonb), authorize_time, traceparent
+    cast(reason_metadata as jsonb), authorize_time, traceparent, gateway
   from input
   where birth <> 'PENDING' or not offers_choice or round_id = any(array(select round_id from opened))
   order by account_id, request_id

@@ -92,6 +92,7 @@ async def append_rounds(conn: Connection, drafts: Sequence[Draft]) -> list[Appen
             "metadata": arrays.texts(_json(r.birth_metadata) for r in rounds),
             "authorize_times": arrays.plain(r.authorize_time.isoformat() for r in rounds),
             "traceparents": arrays.texts(r.traceparent for r in rounds),
+            "gateways": arrays.texts(r.gateway for r in rounds),
         },
     )
     return [Appended(*row) for row in rows]

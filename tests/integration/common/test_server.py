@@ -113,7 +113,7 @@ async def test_a_call_without_a_valid_identity_is_refused(mesh: Mesh, metadata: 
 
 
 async def test_the_callers_table_decides_per_method(mesh: Mesh) -> None:
-    callers: list[str] = []
+    callers: list[identity.Caller] = []
 
     async def note(request: Any, context: Any) -> Any:
         callers.append(current_caller())
@@ -121,8 +121,8 @@ async def test_the_callers_table_decides_per_method(mesh: Mesh) -> None:
 
     toy, target = await mesh.serve(note)
     for caller in ("gateway", "game"):
-        await mesh.wallet(target, caller=caller).Settle(wallet_pb2.SettleRequest())
-    assert callers == ["gateway", "game"]
+        await mesh.wallet(target, caller=caller, instance=f"{caller}-2").Settle(wallet_pb2.SettleRequest())
+    assert callers == [("gateway", "gateway-2"), ("game", "game-2")]
     with pytest.raises(Exception, match=CallerForbidden.__doc__) as caught:
         await mesh.wallet(target, caller="session").Settle(wallet_pb2.SettleRequest())
     assert getattr(caught.value, "reason", "") == "CALLER_FORBIDDEN" and len(toy.requests) == 2
@@ -132,7 +132,7 @@ async def test_the_callers_table_decides_per_method(mesh: Mesh) -> None:
 
 async def test_a_public_method_takes_callers_without_identity(mesh: Mesh) -> None:
     async def answer(request: Any, context: Any) -> Any:
-        return gateway_pb2.FundPlayerResponse() if current_caller() == identity.PUBLIC else None
+        return gateway_pb2.FundPlayerResponse() if current_caller().service == identity.PUBLIC else None
 
     _, target = await mesh.serve(answer, service="gateway")
     stub: Any = gateway_pb2_grpc.GatewayServiceStub(mesh.raw_channel(target))

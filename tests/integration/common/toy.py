@@ -52,10 +52,10 @@ class Mesh:
         return toy, f"dns:///127.0.0.1:{port}"
 
     def channel(
-        self, target: str, *, caller: str = "gateway", key: str = KEY, **guards: bool
+        self, target: str, *, caller: str = "gateway", key: str = KEY, **options: Any
     ) -> GuardedChannel:
         """Our channel."""
-        channel = GuardedChannel(target, caller=caller, identity_key=key, **guards)
+        channel = GuardedChannel(target, caller=caller, identity_key=key, **options)
         self._stack.push_async_callback(channel.close)
         return channel
 

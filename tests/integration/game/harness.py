@@ -13,9 +13,10 @@ from reelmesh.wallet.v1 import wallet_pb2, wallet_pb2_grpc
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.common import db
+from services.common import db, server
 from services.common.errors import Unavailable
 from services.common.fields import uuid7
+from services.common.identity import Caller
 from services.game import messages, store
 from services.game.engine import definition
 from services.game.handlers import Context, Handlers
@@ -47,6 +48,10 @@ AT_ONCE = Ages(pending_ms=0, payout_ms=0, open_ms=0)
 def new_id() -> str:
     """A fresh id."""
     return str(uuid7())
+
+
+# Handlers are called without the interceptor here, which says who calls.
+server._caller.set(Caller("gateway", "gateway"))
 
 
 class DirectStub:
@@ -108,7 +113,8 @@ class Game:
         )
 
     async def play(self, account_id: int, **fields: Any) -> game_pb2.PlayResponse:
-        """One Play; `fields` as of play_request."""
+        """One Play; `fields` as of play_request, and `gateway`, the process that asks."""
+        server._caller.set(Caller("gateway", fields.pop("gateway", "gateway")))
         return await self.handlers.Play(play_request(account_id, **fields), CONTEXT)
 
     async def settle(self, played: game_pb2.PlayResponse) -> game_pb2.Round:
@@ -197,7 +203,7 @@ def play_request(
 
 def authorization(account_id: int, **fields: Any) -> Authorization:
     """The same, as the rules take it."""
-    return messages.parse_authorization(play_request(account_id, **fields), traceparent="")
+    return messages.parse_authorization(play_request(account_id, **fields), traceparent="", gateway="")
 
 
 async def until(holds: Callable[[], Awaitable[bool]]) -> None:

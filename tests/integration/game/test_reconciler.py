@@ -185,13 +185,20 @@ async def test_two_reconcilers_at_once_end_a_round_once(game: Game, wallet: Wall
     assert await wallet.balance(account_id) == 10_000 + 600 + 600
 
 
-async def test_returns_are_counted_by_verdict_once(game: Game, wallet: Wallet) -> None:
+async def test_returns_are_counted_by_gateway_and_verdict_once(game: Game, wallet: Wallet) -> None:
     account_id = await wallet.open(balance=250)
-    plays = [await game.play(account_id, stake=stake) for stake in (100, 200, 100)]
+    plays = [
+        await game.play(account_id, stake=stake, gateway=gateway)
+        for stake, gateway in ((100, "one"), (200, "one"), (100, "two"))
+    ]
     await wallet.withdraw(account_id, 50)
     verdicts = [await game.settle(played) for played in plays[:1]]
     assert verdicts[0].state == SETTLED
     await game.reconciler().run_once()
     await game.settle(plays[0])
-    counted = {key[4]: sums for key, sums in game.returns._sums.items()}
-    assert counted == {"applied": [1, 100, 700], "void": [2, 300, 2100]}
+    counted = {(key[0], key[5]): sums for key, sums in game.returns._sums.items()}
+    assert counted == {
+        ("one", "applied"): [1, 100, 700],
+        ("one", "void"): [1, 200, 1400],
+        ("two", "void"): [1, 100, 700],
+    }

@@ -19,7 +19,9 @@ def path_of(service: str, method: str) -> str:
 
 
 def test_a_token_names_its_service() -> None:
-    assert identity.verify(token_of("game"), KEY) == "game"
+    assert identity.verify(token_of("game"), KEY) == ("game", "")
+    signed = identity.sign("game", KEY, 60, instance="game-7f.9")
+    assert identity.verify(signed, KEY) == ("game", "game-7f.9")
 
 
 @pytest.mark.parametrize(
@@ -69,15 +71,15 @@ def test_callers_are_services_or_the_public_and_only_the_gateway_is_public() -> 
 @pytest.mark.parametrize("caller", ["gateway", "session", "events", "wallet", "public", "nobody"])
 def test_only_game_may_void_roll_back_or_ask_for_settlements(method: str, caller: str) -> None:
     path = path_of("wallet", method)
-    assert identity.authorize(path, token_of("game"), KEY) == "game"
+    assert identity.authorize(path, token_of("game"), KEY).service == "game"
     with pytest.raises(CallerForbidden) as caught:
         identity.authorize(path, token_of(caller), KEY)
     assert caught.value.metadata == {"caller": caller, "method": path}
 
 
 def test_a_public_method_needs_no_token_and_trusts_none() -> None:
-    assert identity.authorize(path_of("gateway", "Spin"), "", KEY) == identity.PUBLIC
-    assert identity.authorize(path_of("gateway", "Spin"), token_of("game"), KEY) == identity.PUBLIC
+    assert identity.authorize(path_of("gateway", "Spin"), "", KEY).service == identity.PUBLIC
+    assert identity.authorize(path_of("gateway", "Spin"), token_of("game"), KEY).service == identity.PUBLIC
 
 
 @pytest.mark.parametrize("path", ["/reelmesh.wallet.v1.WalletService/Drain", "/other/Method", ""])

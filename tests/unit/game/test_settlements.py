@@ -28,6 +28,7 @@ ROUND = Round(
     birth_reason="",
     birth_metadata=None,
     authorize_time=dt.datetime.now(dt.UTC),
+    gateway="",
     traceparent="",
     state=State.PENDING,
     steps=(),

@@ -32,6 +32,7 @@ create table round (
   authorize_time timestamptz not null,      -- session's clock
   create_time timestamptz not null default clock_timestamp(),
   traceparent text not null,                -- of the call that drew it
+  gateway text not null,                    -- which process asked for the draw
   unique (account_id, request_id),          -- one draw (R1)
   check ((birth = 'PENDING') = (outcome is not null)),
   check ((birth = 'PENDING') = (draws is not null)),
@@ -112,7 +113,7 @@ create view round_view as
 select r.round_id, r.account_id, r.request_id, r.operator_id, r.player_id, r.session_id, r.kind, r.game_id,
   r.game_version, r.definition_hash, r.currency_code, r.stake_minor, r.win_minor, r.outcome, r.offers_choice,
   r.birth, r.reason as birth_reason, r.reason_metadata as birth_metadata, r.authorize_time, r.create_time,
-  r.traceparent,
+  r.traceparent, r.gateway,
   case
     when w.round_id is not null and w.state is null then 'NEEDS_REVIEW'
     when b.round_id is not null then 'REVERSED'
