@@ -1,6 +1,7 @@
 """Every SQL statement of the events service."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -70,16 +71,16 @@ _APPEND_EVENTS = text(f"""
 with position as (
   insert into source_position (source, batch_no_last) values (:source, :batch_no_last)
   on conflict (source) do update set batch_no_last = excluded.batch_no_last)
-insert into event (source, event_id, {_COLUMNS})
-select cast(:source as text), event_id, batch_no, event_type, operator_id, account_id, account_version,
-  session_id, round_id, timestamptz 'epoch' + event_time_us * interval '1 microsecond',
+insert into event (source, event_id, batch_index, {_COLUMNS})
+select cast(:source as text), event_id, batch_index, batch_no, event_type, operator_id, account_id,
+  account_version, session_id, round_id, timestamptz 'epoch' + event_time_us * interval '1 microsecond',
   cast(payload as json), traceparent
 from unnest(cast(:event_ids as uuid[]), cast(:batch_nos as bigint[]), cast(:event_types as text[]),
   cast(:operator_ids as text[]), cast(:account_ids as bigint[]), cast(:account_versions as bigint[]),
   cast(:session_ids as uuid[]), cast(:round_ids as uuid[]), cast(:event_times_us as bigint[]),
-  cast(:payloads as text[]), cast(:traceparents as text[])) with ordinality
-  as e(event_id, batch_no, event_type, operator_id, account_id, account_version, session_id, round_id,
-    event_time_us, payload, traceparent, ord)
+  cast(:payloads as text[]), cast(:traceparents as text[]), cast(:batch_indexes as integer[]))
+  with ordinality as e(event_id, batch_no, event_type, operator_id, account_id, account_version, session_id,
+    round_id, event_time_us, payload, traceparent, batch_index, ord)
 order by ord""")
 
 
@@ -120,8 +121,15 @@ async def append_events(
         "event_times_us": plain(columns["event_time_us"]),
         "payloads": texts(columns["payload_json"]),
         "traceparents": texts(columns["traceparent"]),
+        "batch_indexes": plain(_indexes(columns["batch_no"])),
     }
     await conn.execute(_APPEND_EVENTS, parameters)
+
+
+def _indexes(batch_nos: Iterable[int]) -> Iterator[int]:
+    """Places within runs of equal numbers: each event's in its batch."""
+    for _, run in groupby(batch_nos):
+        yield from (index for index, _ in enumerate(run))
 
 
 async def list_events(

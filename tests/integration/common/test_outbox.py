@@ -124,7 +124,9 @@ async def test_a_stopped_then_continued_relay_doubles_nothing(
     """Trap 8: it wakes up behind its lease with a request in its hand; the inbox row is the fence."""
     if not arbiter:
         async with events_engine.begin() as conn:
-            await conn.execute(text("alter table event drop constraint event_event_id_key"))
+            await conn.execute(
+                text("alter table event drop constraint event_source_batch_no_batch_index_key")
+            )
     await write_rows(engine, 1, 2)
     slow_events, events = Events(events_engine, arbiter=arbiter), Events(events_engine, arbiter=arbiter)
     slow_events.gate.clear()

@@ -47,14 +47,14 @@ async def test_a_repeated_batch_is_acknowledged_and_not_stored_again(engine: Asy
     assert numbers(await stored(engine)) == [1, 2, 3]
 
 
-async def test_without_the_inbox_only_the_unique_event_id_stands_against_a_repeat(
+async def test_without_the_inbox_only_the_unique_place_stands_against_a_repeat(
     engine: AsyncEngine,
 ) -> None:
     await append(engine, batch(1))
     with pytest.raises(IntegrityError):
         await append(engine, batch(1), arbiter=False)
     async with engine.begin() as conn:
-        await conn.execute(text("alter table event drop constraint event_event_id_key"))
+        await conn.execute(text("alter table event drop constraint event_source_batch_no_batch_index_key"))
     await append(engine, batch(1), arbiter=False)
     assert numbers(await stored(engine)) == [1, 1]
 

@@ -136,7 +136,7 @@ async def test_a_page_reads_few_rows_however_long_the_log(engine: AsyncEngine) -
         store.EventFilter("acme", 1, None, None, ""): 3,
         store.EventFilter("acme", 0, UUID(SESSION_A), None, ""): 2,
         store.EventFilter("acme", 0, None, UUID(ROUND_B), ""): 2,
-        store.EventFilter("acme", 0, None, None, "round.settled"): 1,
+        store.EventFilter("acme", 0, None, None, "transfer.applied"): 1,
         store.EventFilter("acme", 1, None, None, "round.void"): 0,
     }
     read = text("select seq_tup_read + idx_tup_fetch from pg_stat_xact_user_tables where relname = 'event'")

@@ -20,9 +20,10 @@ create table source_position (                 -- the highest batch of each sour
 );
 create table event (
   position bigint generated always as identity primary key,
-  event_id uuid not null unique,
+  event_id uuid not null,                      -- derived by the source from its outbox row and index
   source text not null,
   batch_no bigint not null,
+  batch_index integer not null,                -- of the event in its batch, from 0
   event_type text not null check (event_type ~ '^[a-z]+[.][a-z_]+$'),
   operator_id text not null check (operator_id <> ''),
   account_id bigint not null check (account_id >= 0),           -- 0: none
@@ -31,13 +32,16 @@ create table event (
   round_id uuid,
   event_time timestamptz not null,             -- the source's clock
   append_time timestamptz not null default clock_timestamp(),
-  payload json not null check (json_typeof(payload) = 'object'),  -- json, not jsonb: the text as it came
-  traceparent text not null
+  payload json not null check (payload::text like '{%'),  -- json, not jsonb: the text as it came
+  traceparent text not null,
+  unique (source, batch_no, batch_index)       -- behind the inbox; in the order of arrival, unlike event_id
 );
--- One index per filter of ListEvents, each in the order of the page.
+-- One index per filter of ListEvents, each in the order of the page. Most events are of the two types left
+-- out of event_type: whoever asks for those finds them in the operator's log at once.
 create index event_operator on event (operator_id, position);
 create index event_account on event (operator_id, account_id, position);
-create index event_type on event (operator_id, event_type, position);
+create index event_type on event (operator_id, event_type, position)
+  where event_type not in ('wallet.settled', 'round.settled');
 create index event_session on event (session_id, position) where session_id is not null;
 create index event_round on event (round_id, position) where round_id is not null;
 """)
