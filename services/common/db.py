@@ -51,6 +51,8 @@ def create_engine(
         max_overflow=0,
         pool_timeout=POOL_TIMEOUT_S,
         pool_recycle=900,
+        # The connection used last is the one whose server process is warm.
+        pool_use_lifo=True,
         # Parameters may hold an outcome (R2) or a token: never in an exception's text.
         hide_parameters=True,
         connect_args={
