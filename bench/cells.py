@@ -78,11 +78,14 @@ class LoadClient:
         return line
 
 
-def measure(subject: Subject, plan: Plan, *, pass_no: int, disk: Path, idle_cores: float = 0.0) -> Row:
+def measure(
+    subject: Subject, plan: Plan, *, pass_no: int, disk: Path, idle_cores: float = 0.0, mode: str = ""
+) -> Row:
     """Runs the plan on the subject and waits until it is quiet again.
 
     The clocks run from before the first request to after the last event is stored: what a mesh defers
     (recording, telling) is paid for in the cell that caused it. `idle_cores`: what it spends all the time.
+    `mode`: what the row is called where it is not the plan's.
     """
     flush_us = machine.flush_us(disk)
     client = LoadClient(plan)
@@ -92,7 +95,7 @@ def measure(subject: Subject, plan: Plan, *, pass_no: int, disk: Path, idle_core
         cpu_s, whole = _cpu_s(subject), machine.machine()
         client.start()
         result = client.result()
-        load_average = os.getloadavg()[0]
+        load_average, answered_s = os.getloadavg()[0], time.monotonic()
         subject.acknowledged += result.acknowledged
         subject.unknown += result.unknown
         subject.wait_quiet()
@@ -106,11 +109,12 @@ def measure(subject: Subject, plan: Plan, *, pass_no: int, disk: Path, idle_core
     foreign_s = now.busy_s - whole.busy_s - sum(spent_s.values()) - result.cpu_s - own_s
     return Row(
         subject=subject.name,
-        mode=plan.mode,
+        mode=mode or plan.mode,
         players=len(plan.tokens),
         pass_no=pass_no,
         spins=result.acknowledged,
         seconds=seconds,
+        quiet_s=start_s + seconds - answered_s,
         spins_per_s=result.spins_per_s,
         p50_ms=result.p50_ms,
         p99_ms=result.p99_ms,
@@ -123,6 +127,7 @@ def measure(subject: Subject, plan: Plan, *, pass_no: int, disk: Path, idle_core
         repeated=result.repeated,
         unknown=result.unknown,
         refused=result.refused,
+        refused_p99_ms=result.refused_p99_ms,
         steal_percent=share_percent(now.steal_s - whole.steal_s, total_s),
         idle_percent=share_percent(now.idle_s - whole.idle_s, total_s),
         foreign_percent=max(0.0, share_percent(foreign_s, total_s)),

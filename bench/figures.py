@@ -23,6 +23,8 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     """Rounds acknowledged in the cell."""
     seconds: float
     """From the first request until all was quiet."""
+    quiet_s: float
+    """Of it, what came after the last answer."""
     spins_per_s: float
     """Of the window."""
     p50_ms: float
@@ -42,6 +44,8 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     repeated: int
     unknown: int
     refused: dict[str, int]
+    refused_p99_ms: float
+    """In a flood, how long it takes to be refused."""
     steal_percent: float
     idle_percent: float
     foreign_percent: float
@@ -115,6 +119,7 @@ def _median(cell: Sequence[Row]) -> Row:
         pass_no=0,
         spins=sum(row.spins for row in cell),
         seconds=of("seconds"),
+        quiet_s=of("quiet_s"),
         spins_per_s=of("spins_per_s"),
         p50_ms=of("p50_ms"),
         p99_ms=of("p99_ms"),
@@ -127,6 +132,7 @@ def _median(cell: Sequence[Row]) -> Row:
         repeated=sum(row.repeated for row in cell),
         unknown=sum(row.unknown for row in cell),
         refused=refused,
+        refused_p99_ms=of("refused_p99_ms"),
         steal_percent=of("steal_percent"),
         idle_percent=of("idle_percent"),
         foreign_percent=of("foreign_percent"),
@@ -174,6 +180,50 @@ def ratio_to_textbook(rows: Sequence[Row], players: int = RATIO_PLAYERS) -> floa
         if ours and theirs:
             ratios.append(theirs / ours)
     return float(median(ratios)) if ratios else None
+
+
+class Overload(msgspec.Struct, frozen=True, kw_only=True):
+    """What a flood left of the peak, and how it was afterwards; medians of the passes."""
+
+    offered_per_s: float
+    peak_per_s: float
+    kept: float
+    """Spins answered per second during the flood, as a share of the peak."""
+    refused_share: float
+    """Of the spins that were offered."""
+    refused_p99_ms: float
+    quiet_s: float
+    """From the flood's last answer until every round had its end and every event was stored."""
+    recovered: float
+    """Spins per second of a closed loop right after that, as a share of the same loop before the flood."""
+
+
+def overload(rows: Sequence[Row], *, factor: float) -> Overload | None:
+    """The flood's figures: each pass against its own peak; None without a flood. `factor`: times the peak."""
+    found = []
+    for pass_no in sorted({row.pass_no for row in rows}):
+        ours = [row for row in rows if row.pass_no == pass_no and row.subject == REELMESH]
+        by_mode = {row.mode: row for row in ours if row.mode in ("flood", "after")}
+        if by_mode.keys() != {"flood", "after"}:
+            continue
+        flood, after = by_mode["flood"], by_mode["after"]
+        closed = {row.players: row.spins_per_s for row in ours if row.mode == "closed"}
+        refused = sum(flood.refused.values())
+        found.append(
+            Overload(
+                offered_per_s=factor * max(closed.values()),
+                peak_per_s=max(closed.values()),
+                kept=flood.spins_per_s / max(closed.values()),
+                refused_share=refused / max(1, refused + flood.spins),
+                refused_p99_ms=flood.refused_p99_ms,
+                quiet_s=flood.quiet_s,
+                recovered=after.spins_per_s / closed[after.players],
+            )
+        )
+    if not found:
+        return None
+    names = Overload.__struct_fields__
+    return Overload(**{name: float(median(getattr(one, name) for one in found)) for name in names})
 
 
 def void_reasons(books: Books) -> list[str]:

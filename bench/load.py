@@ -1,7 +1,8 @@
 """The load client: players over REST keep-alive, in a process of their own that costs little.
 
 Closed loop: a player spins again as soon as the last spin is answered. Open loop: spins come at random times
-at a given mean rate; who waits for a free player waits too, for latency counts from the intended time.
+at a given mean rate; who waits for a free player waits too, for latency counts from the intended time. Flood:
+as open, and a spin that is refused for overload is not repeated: others are there already.
 One plan comes in on stdin, "ready" goes out, a line comes in, one result goes out.
 """
 
@@ -21,6 +22,7 @@ from bench.figures import percentile
 # What a good client does with an answer that its id may be sent again.
 RETRY_PAUSE_S = 0.05
 _AGAIN = (b'"class":"RETRY_SAME_ID"', b'"class":"NOT_YET"')
+_OVERLOADED = b'"reason":"OVERLOADED"'
 _LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
 _REASON = re.compile(rb'"reason":"([A-Z_]+)"')
 
@@ -31,9 +33,9 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     port: int
     tokens: list[str]
     """One player each."""
-    mode: Literal["closed", "open"] = "closed"
+    mode: Literal["closed", "open", "flood"] = "closed"
     rate_per_s: float = 0.0
-    """Open loop: mean rate of the spins."""
+    """Open loop and flood: mean rate of the spins."""
     ramp_s: float = 0.5
     window_s: float = 3.0
     patience_s: float = 20.0
@@ -54,7 +56,9 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     p99_ms: float
     max_ms: float
     refused: dict[str, int]
-    """Final answers that were not a settled round, by reason."""
+    """Final answers that were not a settled round, by reason; in a flood also what was not repeated."""
+    refused_p99_ms: float
+    """In a flood, how long it takes to be refused."""
     repeated: int
     """Sendings of an id beyond its first."""
     unknown: int
@@ -81,15 +85,17 @@ class Player(asyncio.Protocol):
         self.request_id = b""
         """Empty while nothing is in flight."""
         self.start_s = 0.0
+        self.sendings = 0
 
     def spin(self, start_s: float) -> None:
         """Begins a spin under a new id; its latency counts from start_s."""
-        self.request_id, self.start_s = self._load.new_id(), start_s
+        self.request_id, self.start_s, self.sendings = self._load.new_id(), start_s, 0
         self.send()
 
     def send(self) -> None:
         """Sends the id in flight; while there is no connection, as soon as there is one."""
         if self._transport is not None:
+            self.sendings += 1
             self._transport.write(self._head + self.request_id + self._tail)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -129,6 +135,7 @@ class Load:
         self._next_s = 0.0
         self._tasks: set[asyncio.Task[None]] = set()
         self._latencies_s: list[float] = []
+        self._refusals_s: list[float] = []
         self._acknowledged = self._answered = self._in_flight = 0
         self._refused: Counter[str] = Counter()
         self._finished = asyncio.Event()
@@ -163,6 +170,7 @@ class Load:
         except TimeoutError:
             pass
         self._latencies_s.sort()
+        self._refusals_s.sort()
         return Result(
             acknowledged=self._acknowledged,
             answered_in_window=self._answered,
@@ -171,6 +179,7 @@ class Load:
             p99_ms=percentile(self._latencies_s, 99) * 1000,
             max_ms=percentile(self._latencies_s, 100) * 1000,
             refused=dict(self._refused),
+            refused_p99_ms=percentile(self._refusals_s, 99) * 1000,
             repeated=self.repeated,
             unknown=self._in_flight + len(self._due),
             seconds=self._loop.time() - begin_s,
@@ -180,7 +189,11 @@ class Load:
     def answered(self, player: Player, status: int, body: bytes) -> None:
         """An answer for the player's id in flight."""
         now_s = self._loop.time()
-        if status != 200 and any(word in body for word in _AGAIN):
+        # What was sent before may have taken effect: only a first sending is given up.
+        given_up = self.plan.mode == "flood" and player.sendings == 1 and _OVERLOADED in body
+        if given_up:
+            self._refusals_s.append(now_s - player.start_s)
+        elif status != 200 and any(word in body for word in _AGAIN):
             self.repeated += 1
             self._loop.call_later(RETRY_PAUSE_S, player.send)
             return
@@ -223,7 +236,7 @@ class Load:
             self._latencies_s.append(now_s - start_s)
 
     def _next(self, player: Player, now_s: float) -> None:
-        if self.plan.mode == "open" and self._due:
+        if self.plan.mode != "closed" and self._due:
             self._begin(player, self._due.popleft())
         elif self.plan.mode == "closed" and now_s < self._window_s[1]:
             self._begin(player, now_s)

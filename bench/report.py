@@ -6,6 +6,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
@@ -15,6 +16,7 @@ from bench.figures import (
     REELMESH,
     Books,
     Floor,
+    Overload,
     Row,
     cost_us,
     median_floors,
@@ -49,26 +51,25 @@ def _commit() -> str:
     return subprocess.run(command, capture_output=True, text=True).stdout.strip() or "unknown"
 
 
-def write(
-    path: Path,
-    *,
-    rows: Sequence[Row],
-    floors: Sequence[Floor],
-    books: Sequence[Books],
-    void: Sequence[str],
-    facts: dict[str, str],
-) -> None:
+class Found(NamedTuple):
+    """All that a run found."""
+
+    rows: Sequence[Row]
+    floors: Sequence[Floor]
+    overload: Overload | None
+    books: Sequence[Books]
+    void: Sequence[str]
+    facts: dict[str, str]
+
+
+def write(path: Path, found: Found) -> None:
     """Every row of every pass; at the top what a gate reads."""
     document = {
-        "cpu_us_per_spin": cost_us(rows, REELMESH),
-        "ratio_to_textbook": ratio_to_textbook(rows),
+        "cpu_us_per_spin": cost_us(found.rows, REELMESH),
+        "ratio_to_textbook": ratio_to_textbook(found.rows),
         "players": RATIO_PLAYERS,
-        "void": void,
-        "facts": facts,
-        "medians": medians(rows),
-        "rows": rows,
-        "floors": floors,
-        "books": books,
+        "medians": medians(found.rows),
+        **found._asdict(),
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(msgspec.json.format(msgspec.json.encode(document), indent=1) + b"\n")
@@ -92,23 +93,26 @@ def idle(cores: Mapping[str, float]) -> str:
     return f"{100 * sum(cores.values()):.1f} % of a core ({each})"
 
 
-def table(
-    *,
-    rows: Sequence[Row],
-    floors: Sequence[Floor],
-    books: Sequence[Books],
-    void: Sequence[str],
-    facts: dict[str, str],
-) -> str:
+def table(found: Found) -> str:
     """Everything, as Markdown."""
     heads = ["mesh", "loop", "players", "spins/s", "p50 ms", "p99 ms", "batch", *_PROCESSES]
     heads += ["CPU-us/spin", "of it idle"]
-    cells = [_cells(row) for row in medians(rows)]
-    parts = ["", _markdown(heads, cells), "", _floor_table(floors), "", _verdict(rows), *_weather(rows)]
-    parts += [f"{name}: {text}" for name, text in facts.items()]
-    parts += [_book_line(book) for book in books]
-    parts += [f"VOID: {reason}" for reason in void]
+    cells = [_cells(row) for row in medians(found.rows)]
+    parts = ["", _markdown(heads, cells), "", _floor_table(found.floors), "", _verdict(found.rows)]
+    parts += [_overload(found.overload)] if found.overload is not None else []
+    parts += [*_weather(found.rows), *(f"{name}: {text}" for name, text in found.facts.items())]
+    parts += [_book_line(book) for book in found.books]
+    parts += [f"VOID: {reason}" for reason in found.void]
     return "\n".join(parts)
+
+
+def _overload(flood: Overload) -> str:
+    return (
+        f"overload: {flood.offered_per_s:.0f} spins/s offered to a peak of {flood.peak_per_s:.0f}; "
+        f"{100 * flood.kept:.0f} % of the peak kept, {100 * flood.refused_share:.0f} % refused "
+        f"(p99 {flood.refused_p99_ms:.0f} ms); quiet {flood.quiet_s:.1f} s after the last answer, "
+        f"then {100 * flood.recovered:.0f} % of the rate before"
+    )
 
 
 def _cells(row: Row) -> list[str]:

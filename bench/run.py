@@ -12,7 +12,7 @@ from pathlib import Path
 from bench import machine, report
 from bench.cells import LoadClient, Subject, idle_cores, measure
 from bench.errors import BenchError
-from bench.figures import Floor, Row, void_reasons
+from bench.figures import RATIO_PLAYERS, Floor, Row, overload, void_reasons
 from bench.floors import Floors
 from bench.helpers import start, start_collector
 from bench.load import Plan
@@ -24,6 +24,8 @@ from deploy.local.ports import free_ports
 
 BUILD = REPOSITORY / "build"
 OPEN_SHARE = 0.7
+# More players than the gateway has spins in flight, so that the flood is refused and does not queue at home.
+FLOOD_FACTOR, FLOOD_PLAYERS = 3.0, 1_024
 EDGE_PLAYERS = 128
 
 
@@ -64,7 +66,7 @@ class Bench:
         """Both meshes, the floors' databases and the empty edge."""
         self._say("starting Reelmesh")
         self._stack.callback(self._reelmesh.stop)
-        self._reelmesh.start(max(self._scope.players))
+        self._reelmesh.start(FLOOD_PLAYERS)
         self._say(f"starting the textbook mesh; {len(self._reelmesh.tokens)} players have a session")
         self._stack.callback(self._textbook.stop)
         self._textbook.start(max(self._scope.textbook_players))
@@ -104,7 +106,7 @@ class Bench:
         peak = max(ours, key=lambda row: row.spins_per_s)
         plan = Plan(
             port=self._reelmesh.port,
-            tokens=self._reelmesh.tokens,
+            tokens=self._reelmesh.tokens[: max(self._scope.players)],
             mode="open",
             rate_per_s=max(1.0, OPEN_SHARE * peak.spins_per_s),
             ramp_s=1.0,
@@ -112,9 +114,28 @@ class Bench:
             seed=pass_no,
         )
         done.append(self._cell(self._reelmesh, plan, pass_no=pass_no))
+        done += self._flood(peak.spins_per_s, pass_no=pass_no)
         self.rows += done
         self.floors += self._floors.measure(self._scope.floor_batches, pass_no=pass_no)
         self.floors.append(self._measure_edge(pass_no=pass_no, window_s=self._scope.window_s / 2))
+
+    def _flood(self, peak_per_s: float, *, pass_no: int) -> list[Row]:
+        """More than the mesh can take, and how it is afterwards."""
+        flood = Plan(
+            port=self._reelmesh.port,
+            tokens=self._reelmesh.tokens,
+            mode="flood",
+            rate_per_s=FLOOD_FACTOR * peak_per_s,
+            ramp_s=1.0,
+            window_s=self._scope.open_window_s,
+            seed=pass_no,
+        )
+        tokens = self._reelmesh.tokens[:RATIO_PLAYERS]
+        after = Plan(port=self._reelmesh.port, tokens=tokens, ramp_s=0.5, window_s=self._scope.window_s)
+        return [
+            self._cell(self._reelmesh, flood, pass_no=pass_no),
+            self._cell(self._reelmesh, after, pass_no=pass_no, mode="after"),
+        ]
 
     def finish(self, directory: Path) -> int:
         """Holds the books against the answers, prints the table; the exit code."""
@@ -123,19 +144,26 @@ class Bench:
         facts = report.facts(directory)
         facts |= {f"{name} idle": report.idle(cores) for name, cores in self._idle.items()}
         facts["seconds"] = f"{time.monotonic() - self._start_s:.0f}"
-        report.write(
-            BUILD / "bench.json", rows=self.rows, floors=self.floors, books=books, void=void, facts=facts
+        found = report.Found(
+            rows=self.rows,
+            floors=self.floors,
+            overload=overload(self.rows, factor=FLOOD_FACTOR),
+            books=books,
+            void=void,
+            facts=facts,
         )
-        print(report.table(rows=self.rows, floors=self.floors, books=books, void=void, facts=facts))
+        report.write(BUILD / "bench.json", found)
+        print(report.table(found))
         return 1 if void else 0
 
-    def _cell(self, subject: Subject, plan: Plan, *, pass_no: int) -> Row:
+    def _cell(self, subject: Subject, plan: Plan, *, pass_no: int, mode: str = "") -> Row:
         row = measure(
             subject,
             plan,
             pass_no=pass_no,
             disk=subject.postgres.directory,
             idle_cores=sum(self._idle.get(subject.name, {}).values()),
+            mode=mode,
         )
         self._say(report.progress(row))
         return row

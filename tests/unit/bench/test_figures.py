@@ -12,6 +12,7 @@ from bench.figures import (
     cost_us,
     median_floors,
     medians,
+    overload,
     per_spin_us,
     percentile,
     ratio_to_textbook,
@@ -26,6 +27,7 @@ ROW = Row(
     pass_no=1,
     spins=1000,
     seconds=3,
+    quiet_s=0,
     spins_per_s=500,
     p50_ms=50,
     p99_ms=90,
@@ -38,6 +40,7 @@ ROW = Row(
     repeated=0,
     unknown=0,
     refused={},
+    refused_p99_ms=0,
     steal_percent=1,
     idle_percent=10,
     foreign_percent=0,
@@ -169,3 +172,18 @@ def test_a_table_is_void_when_anything_disagrees(wrong: Wrong) -> None:
     [reason] = void_reasons(msgspec.structs.replace(GOOD, **wrong.changes))
     assert reason.startswith("reelmesh: ")
     assert wrong.told in reason
+
+
+def test_a_flood_is_held_against_the_peak_of_its_own_pass() -> None:
+    rows = [
+        row(players=128, spins_per_s=1000),
+        row(players=512, spins_per_s=2000),
+        row(mode="flood", players=1024, spins=900, spins_per_s=1700, refused={"OVERLOADED": 2700}),
+        row(mode="after", players=128, spins_per_s=950),
+        row(pass_no=2, players=128, spins_per_s=9999),
+    ]
+    found = overload(rows, factor=3)
+    assert found is not None
+    assert (found.offered_per_s, found.kept, found.refused_share) == (6000, 0.85, 0.75)
+    assert found.recovered == 0.95
+    assert overload(rows[:2], factor=3) is None

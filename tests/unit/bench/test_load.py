@@ -137,3 +137,14 @@ async def test_open_loop_keeps_its_rate_when_there_are_players(server: Server) -
     result = await play(await server.start(), players=32, mode="open", rate_per_s=400.0, window_s=0.5)
     assert 120 < result.acknowledged < 290
     assert result.acknowledged == len(server.settled)
+
+
+async def test_a_flood_gives_up_what_is_refused_and_repeats_what_may_have_taken_effect() -> None:
+    server = Server(trouble=True)
+    try:
+        result = await play(await server.start(), players=64, mode="flood", rate_per_s=800.0, window_s=0.5)
+    finally:
+        await server.stop()
+    assert result.refused["OVERLOADED"] > 0 and result.refused_p99_ms > 0
+    assert result.repeated > 0, "a connection was lost, and so may its answer be"
+    assert result.acknowledged == len(server.settled)
