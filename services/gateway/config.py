@@ -20,6 +20,7 @@ class Config(ServiceConfig):
     # How long game's catalogue is believed.
     catalogue_cache_ms: int = 5_000
     # Spins under way at once; one more is refused at once: waiting longer than its deadline helps nobody.
-    spins_in_flight_max: int = 640
+    # Three batches of 200: no spin waits for more than two before its own.
+    spins_in_flight_max: int = 600
     # Wait before a batch of Finish calls, off the hot path, so that it fills.
     finish_linger_ms: int = 50

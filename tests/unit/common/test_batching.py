@@ -115,6 +115,26 @@ async def test_a_batch_is_cut_at_its_maximum_size() -> None:
     assert backend.batches == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
 
 
+async def test_of_three_batches_worth_of_players_nobody_waits_for_more_than_two_batches() -> None:
+    """The gateway takes no more spins than that (services/gateway/config.py)."""
+    backend = Backend()
+    batcher = Batcher("test", backend.execute, key=lambda item: item // 100)
+    waited: list[int] = []
+
+    async def play(player: int) -> None:
+        for spin in range(5):
+            before = len(backend.batches)
+            item = player * 100 + spin
+            await batcher.submit(item)
+            own = next(n for n, batch in enumerate(backend.batches[before:]) if item in batch)
+            waited.append(own)
+            if player % 7 == 0:  # some think, so that the batches are not all alike
+                await asyncio.sleep(0)
+
+    await asyncio.gather(*(play(player) for player in range(600)))
+    assert len(waited) == 600 * 5 and max(waited) == 2
+
+
 async def test_one_item_of_a_key_per_batch_and_the_rest_in_order() -> None:
     backend = Backend()
     # The key is the tens digit: three items of key 1, two of key 2, one of key 3.
