@@ -112,7 +112,14 @@ async def list_settlements(conn: AsyncConnection, *, round_id: str) -> list[Sett
 
 
 async def reverse_round(
-    conn: AsyncConnection, *, round_id: str, account_id: int, actor: str, reason: str, traceparent: str
+    conn: AsyncConnection,
+    *,
+    round_id: str,
+    account_id: int,
+    actor: str,
+    reason: str,
+    traceparent: str,
+    lock: TextClause = sql.LOCK_ACCOUNT,
 ) -> Settlement:
     """Gives a known round back, payout first, then stake. The caller made sure that the round is known.
 
@@ -120,7 +127,7 @@ async def reverse_round(
     before; NEEDS_REVIEW, which is not stored, when the win was spent: asking again later may succeed.
     Errors: ACCOUNT_NOT_FOUND, ID_REUSED when the round is another account's.
     """
-    account = await store.lock_account(conn, account_id=account_id)
+    account = await store.lock_account(conn, account_id=account_id, statement=lock)
     if account is None:
         raise AccountNotFound()
     # Read under the lock: a payout that is on its way comes before us, or finds our tombstone.

@@ -144,9 +144,11 @@ async def find_account(conn: AsyncConnection, *, account_id: int) -> Account | N
     return None if row is None else _account(row)
 
 
-async def lock_account(conn: AsyncConnection, *, account_id: int) -> Account | None:
+async def lock_account(
+    conn: AsyncConnection, *, account_id: int, statement: TextClause = sql.LOCK_ACCOUNT
+) -> Account | None:
     """A player's account, locked until the transaction ends; nobody else can move its balance meanwhile."""
-    row = (await conn.execute(sql.LOCK_ACCOUNT, {"account_id": account_id})).one_or_none()
+    row = (await conn.execute(statement, {"account_id": account_id})).one_or_none()
     return None if row is None else _account(row)
 
 

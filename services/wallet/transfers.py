@@ -4,10 +4,11 @@ import uuid
 from dataclasses import dataclass
 
 from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.sql.elements import TextClause
 
 from services.common.errors import CurrencyMismatch, DomainError, IdReused
 from services.common.fields import AMOUNT_MINOR_MAX, uuid7
-from services.wallet import store
+from services.wallet import sql, store
 from services.wallet.errors import AccountNotFound, BalanceTooLarge, DemoWithdrawal, InsufficientFunds
 from services.wallet.records import Account, Kind, Transfer, Type
 
@@ -65,13 +66,15 @@ async def get_account(conn: AsyncConnection, *, operator_id: str, account_id: in
     return account
 
 
-async def transfer(conn: AsyncConnection, order: TransferOrder) -> Transfer:
+async def transfer(
+    conn: AsyncConnection, order: TransferOrder, *, lock: TextClause = sql.LOCK_ACCOUNT
+) -> Transfer:
     """Carries an order out once, or refuses it once; a replay finds what was stored.
 
     A refusal is returned, not raised: it has to be committed first. `refusal_of` makes the error.
     Errors: ACCOUNT_NOT_FOUND, CURRENCY_MISMATCH, DEMO_WITHDRAWAL (nothing stored), ID_REUSED.
     """
-    account = await store.lock_account(conn, account_id=order.account_id)
+    account = await store.lock_account(conn, account_id=order.account_id, statement=lock)
     if account is None or account.operator_id != order.operator_id:
         raise AccountNotFound()
     # Under the account's lock: a concurrent retry waits above and then finds our row.

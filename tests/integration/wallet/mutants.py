@@ -1,4 +1,4 @@
-"""The settle statement with one guard taken out: what a test must see fail to mean anything."""
+"""The wallet's statements with one guard taken out: what a test must see fail to mean anything."""
 
 from sqlalchemy import text
 from sqlalchemy.sql.elements import TextClause
@@ -6,9 +6,9 @@ from sqlalchemy.sql.elements import TextClause
 from services.wallet import sql
 
 
-def mutant(*changes: tuple[str, str]) -> TextClause:
+def mutant(*changes: tuple[str, str], of: TextClause = sql.SETTLE) -> TextClause:
     """The shipped statement with each `old` replaced by its `new`, wherever it stands."""
-    statement = sql.SETTLE.text
+    statement = of.text
     for old, new in changes:
         assert old in statement, f"the statement no longer says {old!r}"
         statement = statement.replace(old, new)
@@ -17,6 +17,8 @@ def mutant(*changes: tuple[str, str]) -> TextClause:
 
 # A verdict on the balance as the statement's snapshot shows it.
 WITHOUT_LOCK = mutant((" for no key update", ""))
+# A transfer or a rollback on a balance that others may move meanwhile.
+WITHOUT_ACCOUNT_LOCK = mutant((" for no key update", ""), of=sql.LOCK_ACCOUNT)
 # Two statements that insert one key.
 WITHOUT_ARBITER = mutant(("on conflict (round_id, step_key) do nothing", ""))
 # Accounts locked in the order in which the items come.

@@ -2,20 +2,24 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from typing import TypeVar
 
 import psycopg
 import pytest
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.sql.elements import TextClause
 
 from services.common import db
 from services.common.errors import DomainError
-from services.wallet import ledger, sql
-from services.wallet.records import Item, Settlement, Status, Step
+from services.common.fields import uuid7
+from services.wallet import ledger, sql, transfers
+from services.wallet.records import Item, Settlement, Status, Step, Transfer
 from tests import invariants
-from tests.integration.wallet.harness import APPLIED, VOID, Wallet, new_id, settle_request
+from tests.integration.wallet.harness import APPLIED, OPERATOR, VOID, Wallet, new_id, settle_request
 from tests.integration.wallet.mutants import (
+    WITHOUT_ACCOUNT_LOCK,
     WITHOUT_ARBITER,
     WITHOUT_LOCK,
     WITHOUT_LOCK_ORDER,
@@ -24,6 +28,9 @@ from tests.integration.wallet.mutants import (
 )
 
 Answers = Sequence[Settlement | DomainError]
+T = TypeVar("T")
+# What one call on a new connection does to an account.
+Movement = Callable[[AsyncConnection], Awaitable[Transfer | Settlement]]
 
 
 def spin(account_id: int, *, stake: int = 100, win: int = 0, round_id: str = "") -> Item:
@@ -32,8 +39,8 @@ def spin(account_id: int, *, stake: int = 100, win: int = 0, round_id: str = "")
 
 
 async def race(
-    url: str, account_id: int, runs: Sequence[Callable[[AsyncEngine], Awaitable[Answers]]]
-) -> list[Answers | BaseException]:
+    url: str, account_id: int, runs: Sequence[Callable[[AsyncEngine], Awaitable[T]]]
+) -> list[T | BaseException]:
     """Starts the runs behind a lock on the account, and lets them go when all of them wait for it.
 
     A barrier, so that what a missing guard loses is lost every time.
@@ -85,6 +92,77 @@ async def test_without_the_lock_all_of_them_are_applied_on_the_same_balance(
     url = database("wallet")
     async with Wallet(url) as broken:
         assert await overdraft(broken, url, WITHOUT_LOCK) == (8, 250)
+        async with broken.engine.connect() as conn:
+            for violated in (invariants.balances_are_their_postings, invariants.versions_count_movements):
+                with pytest.raises(AssertionError, match="violated"):
+                    await violated(conn)
+
+
+async def moved(
+    wallet: Wallet, url: str, name: str, lock: TextClause
+) -> tuple[list[Transfer | Settlement | BaseException], int]:
+    """Six movements of 100 on a balance of 450, at once: what each came to, and the balance after it."""
+    account_id = await wallet.open(balance=1050)
+    rounds = [await wallet.settle(account_id, stake=100) for _ in range(6)]
+
+    def transfer(amount_minor: int) -> Movement:
+        order = transfers.TransferOrder(
+            operator_id=OPERATOR,
+            request_id=uuid7(),
+            account_id=account_id,
+            currency_code="EUR",
+            amount_minor=amount_minor,
+            traceparent="",
+        )
+        return lambda conn: transfers.transfer(conn, order, lock=lock)
+
+    def roll_back(round_id: str) -> Movement:
+        return lambda conn: ledger.reverse_round(
+            conn,
+            round_id=round_id,
+            account_id=account_id,
+            actor="tester",
+            reason="test",
+            traceparent="",
+            lock=lock,
+        )
+
+    async def run(engine: AsyncEngine, movement: Movement) -> Transfer | Settlement:
+        async with db.transaction(engine, name) as conn:
+            return await movement(conn)
+
+    movements = {
+        "deposit": [transfer(100) for _ in rounds],
+        "withdraw": [transfer(-100) for _ in rounds],
+        "roll back": [roll_back(lost.round_id) for lost in rounds],
+    }[name]
+    ends = await race(url, account_id, [partial(run, movement=movement) for movement in movements])
+    return ends, await wallet.balance(account_id)
+
+
+@pytest.mark.parametrize(
+    ("name", "balance_minor", "refused"), [("deposit", 1050, 0), ("withdraw", 50, 2), ("roll back", 1050, 0)]
+)
+async def test_of_six_movements_at_once_each_counts(
+    wallet: Wallet, wallet_url: str, name: str, balance_minor: int, refused: int
+) -> None:
+    ends, balance_after_minor = await moved(wallet, wallet_url, name, sql.LOCK_ACCOUNT)
+    assert not [end for end in ends if isinstance(end, BaseException)]
+    assert sum(isinstance(end, Transfer) and bool(end.refusal) for end in ends) == refused
+    assert balance_after_minor == balance_minor
+
+
+@pytest.mark.parametrize(("name", "balance_minor"), [("deposit", 550), ("withdraw", 350), ("roll back", 550)])
+async def test_without_the_account_s_lock_one_of_them_counts(
+    database: Callable[[str], str], name: str, balance_minor: int
+) -> None:
+    url = database("wallet")
+    async with Wallet(url) as broken:
+        ends, balance_after_minor = await moved(broken, url, name, WITHOUT_ACCOUNT_LOCK)
+        assert not [end for end in ends if isinstance(end, BaseException)], (
+            "they were all told that it was done"
+        )
+        assert balance_after_minor == balance_minor
         async with broken.engine.connect() as conn:
             for violated in (invariants.balances_are_their_postings, invariants.versions_count_movements):
                 with pytest.raises(AssertionError, match="violated"):
