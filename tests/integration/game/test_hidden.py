@@ -2,13 +2,15 @@
 
 import json
 import logging
+import uuid
 from collections.abc import Callable
 
 import pytest
 from google.protobuf.message import Message
 from reelmesh.game.v1 import game_pb2
 
-from services.common import telemetry
+from services.common import telemetry, telemetry_names
+from services.game.engine import rng
 from services.tracing.spans import Tracer
 from tests.integration.game.harness import (
     CONTEXT,
@@ -20,7 +22,7 @@ from tests.integration.game.harness import (
     new_id,
     play_request,
 )
-from tests.integration.wallet.harness import Wallet
+from tests.integration.wallet.harness import SEAL_KEY, Wallet
 from tests.spans import Kept, shown
 
 STAKE = 2022
@@ -43,10 +45,16 @@ def assert_blind(what: str, content: bytes) -> None:
 
 
 @pytest.fixture
-def spans(monkeypatch: pytest.MonkeyPatch) -> Callable[[], bytes]:
-    """Everything that was recorded on spans."""
+def kept(monkeypatch: pytest.MonkeyPatch) -> Kept:
+    """Every span that is made."""
     kept = Kept()
     monkeypatch.setattr(telemetry, "tracer", Tracer(1, kept))
+    return kept
+
+
+@pytest.fixture
+def spans(kept: Kept) -> Callable[[], bytes]:
+    """Everything that was recorded on them."""
     return lambda: shown(*kept.finished)
 
 
@@ -93,6 +101,24 @@ async def test_a_pending_round_shows_its_state_only(
     settled = await game.settle(played)
     with pytest.raises(AssertionError):
         assert_blind("the round", settled.SerializeToString())
+
+
+async def test_the_hash_of_a_draw_says_nothing_to_who_has_no_key(
+    game: Game, wallet: Wallet, kept: Kept
+) -> None:
+    """There are few outcomes: an unkeyed hash would be looked up in a table of them."""
+    with telemetry.span("spin"):
+        played = await game.play(await wallet.open(balance=1000))
+    [drawn] = await game.rows(
+        "select draws from round where round_id = cast(:round_id as uuid)", round_id=played.round.round_id
+    )
+    [span] = [span for span in kept.finished if span.name == "spin"]
+    round_id_bytes = uuid.UUID(played.round.round_id).bytes
+    keyed, unkeyed = [
+        rng.draw_hash(key=key, round_id_bytes=round_id_bytes, draws_bytes=drawn.draws)
+        for key in (SEAL_KEY.encode(), b"")
+    ]
+    assert span.attributes[telemetry_names.DRAW_HASH] == keyed != unkeyed
 
 
 async def test_a_failed_insert_does_not_log_what_was_drawn(
