@@ -1,6 +1,7 @@
 """The database: what a transaction leaves, what its errors mean, how it is migrated."""
 
 import asyncio
+import logging
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -11,7 +12,7 @@ from sqlalchemy import exc, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from deploy.local.databases import Server
-from services.common import db, telemetry_names
+from services.common import db, telemetry, telemetry_names
 from services.common.errors import Internal, Unavailable
 from services.common.migrate import migrate
 from tests.spans import Kept, shown
@@ -78,6 +79,24 @@ async def test_a_row_to_blame_is_a_data_error_and_its_values_are_not_shown(
         assert span.name == "insert"
         assert span.attributes[telemetry_names.DB_STATUS_CODE] == state
         assert str(n).encode() not in shown(span)
+
+
+async def test_a_failing_statement_s_text_and_log_do_not_show_its_parameters(
+    engine: AsyncEngine, caplog: pytest.LogCaptureFixture
+) -> None:
+    secrets = {"token": "st_not-for-logs", "win_minor": 424_242}
+    for statement, rows in (
+        ("select cast(:token as text), cast(:win_minor as bigint) / 0", secrets),
+        ("insert into absent values (:token, :win_minor)", [secrets, secrets]),
+    ):
+        with pytest.raises(exc.DBAPIError) as failed:
+            async with db.transaction(engine, "test") as conn:
+                await conn.execute(text(statement), rows)
+        logging.getLogger(__name__).error("it failed: %s", failed.value, exc_info=failed.value)
+        line = telemetry.LogFormatter("session", "json").format(caplog.records[-1])
+        for shown_text in (str(failed.value), repr(failed.value), line):
+            assert "DivisionByZero" in shown_text or "UndefinedTable" in shown_text
+            assert not [secret for secret in secrets.values() if str(secret) in shown_text]
 
 
 async def test_a_database_that_is_away_slow_or_full_is_unavailable(engine: AsyncEngine) -> None:
