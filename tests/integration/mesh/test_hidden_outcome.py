@@ -73,15 +73,7 @@ async def test_the_outcome_of_a_voided_round_stays_hidden(
     for _ in range(WAVES_MAX):
         if await wins_and_losses(stage, voided):
             break
-        for _ in range(PLAYERS):
-            player, request_id = await stage.player(funds_minor=FUNDS_MINOR), new_id()
-            played = await stage.play(player, request_id)
-            void = wallet_pb2.VoidRequest(round_id=played.round.round_id, account_id=played.round.account_id)
-            answer = await stage.answer(stage.internal("wallet", "Void", void, caller="game"))
-            finish = game_pb2.FinishRequest(settlement=answer.settlement)
-            finished = await stage.answer(stage.internal("game", "Finish", finish))
-            assert finished.round.state == game_pb2.ROUND_STATE_VOID
-            voided.append(await spun(stage, player, request_id))
+        voided += [await void(stage) for _ in range(PLAYERS)]
     await check_hidden(stage, trace_receiver, voided)
 
 
