@@ -122,9 +122,9 @@ class Stage:
         assert self._guest is not None
         return replace(self._guest, client=self._client)
 
-    async def open_round(self) -> tuple[Player, dict[str, Any]]:
-        """A player whose last round waits for a choice."""
-        player = await self.player(game_id=CHOICE_GAME_ID)
+    async def open_round(self, player: Player | None = None) -> tuple[Player, dict[str, Any]]:
+        """A player, by default a new one, whose last round waits for a choice."""
+        player = player or await self.player(game_id=CHOICE_GAME_ID)
         for _ in range(SPINS_TO_WIN_MAX):
             answer = await player.spin(STAKE_MINOR)
             assert answer.status == 200, answer

@@ -179,6 +179,20 @@ async def test_a_newer_session_takes_the_open_round_over(stage: Stage) -> None:
     assert collected["round"]["state"] == "SETTLED"
 
 
+async def test_a_token_that_closed_once_closes_no_newer_session_s_round(stage: Stage) -> None:
+    player = await stage.player(game_id=CHOICE_GAME_ID)
+    closed_token = player.token
+    closed = await stage.answer(Rest("POST", "/v1/sessions/close", closed_token))
+    await player.launch()
+    _, round_ = await stage.open_round(player)
+    again = await stage.answer(Rest("POST", "/v1/sessions/close", closed_token))
+    assert again == closed and again["collected_rounds"] == []
+    found = await stage.answer(Rest("GET", f"/v1/rounds/{round_['round_id']}", player.token))
+    assert found == round_ and found["state"] == "OPEN"
+    collected = await stage.answer(rest_act(player, round_, "COLLECT"))
+    assert collected["round"]["win"] == round_["at_risk"]
+
+
 async def test_history_pages_newest_first_without_a_gap(stage: Stage) -> None:
     player = await stage.player()
     played = [(await player.spin(STAKE_MINOR)).body["round"] for _ in range(7)]
