@@ -24,6 +24,13 @@ _STATES_OF_VERDICT = {
     4: {"REVERSED"},
 }
 
+# What the wallet paid for each round, over both its rows, and whether it took that back.
+_PAYMENTS = """
+select cast(s.round_id as text) as round_id, r.round_id is not null as reversed,
+  cast(coalesce(sum(s.win_minor) filter (where s.status = 1), 0) as bigint) as win_minor
+from settlement s left join reversal r on r.round_id = s.round_id group by s.round_id, r.round_id
+"""
+
 
 class Books:
     """Read access to all databases of a mesh."""
@@ -72,7 +79,7 @@ class Books:
             """select cast(round_id as text) as round_id, cast(request_id as text) as request_id, account_id,
                birth, state, paid_minor, balance_after_minor, stake_applied, steps from round_view""",
         )
-        check_game_against_wallet(rounds, verdicts)
+        check_game_against_wallet(rounds, verdicts, await self.rows("wallet", _PAYMENTS))
         for player in players:
             await self._check_answers(player, rounds)
         await self._check_events(verdicts)
@@ -145,8 +152,9 @@ class Books:
 _ENDS = {"round.settled", "round.refused", "round.void"}
 
 
-def check_game_against_wallet(rounds: list[Any], verdicts: list[Verdict]) -> None:
-    """Each round is what the wallet answered; the wallet knows no round that game does not."""
+def check_game_against_wallet(rounds: list[Any], verdicts: list[Verdict], payments: list[Any]) -> None:
+    """Each round is what the wallet answered, to the amount; the wallet knows no round that game does not."""
+    paid = {payment.round_id: payment for payment in payments}
     stakes = {verdict.round_id: verdict for verdict in verdicts if verdict.step != 3}
     payouts = {verdict.round_id for verdict in verdicts if verdict.step == 3}
     known = {round_.round_id for round_ in rounds}
@@ -160,8 +168,22 @@ def check_game_against_wallet(rounds: list[Any], verdicts: list[Verdict]) -> Non
         assert round_.state in _STATES_OF_VERDICT[stake.status], (round_, stake)
         if round_.state == "OPEN":
             assert round_.round_id not in payouts
-        if round_.state == "SETTLED" and stake.step == 2 and round_.paid_minor:
-            assert round_.round_id in payouts
+        # A payout is sent also when it is 0 after choices.
+        if round_.state == "SETTLED" and stake.step == 2 and (round_.paid_minor or round_.steps):
+            assert round_.round_id in payouts, f"{round_.round_id} is over, and its payout was not made"
+        check_paid(round_, paid[round_.round_id])
+
+
+def check_paid(round_: Any, payment: Any) -> None:
+    """Game says paid what the wallet paid; a round that was given back may say what it had paid before."""
+    assert (round_.state == "REVERSED") == payment.reversed, (round_, payment)
+    paid_minor = round_.paid_minor or 0
+    if round_.state == "REVERSED" and paid_minor == 0:
+        return
+    # PENDING and SETTLING never get here when it is quiet; OPEN has paid nothing, as have REFUSED and VOID.
+    assert paid_minor == payment.win_minor, (
+        f"{round_.round_id}: {paid_minor}, the wallet paid {payment.win_minor}"
+    )
 
 
 def check_act(act: Answer, round_: Any) -> None:

@@ -5,6 +5,7 @@ import json
 from typing import Any
 
 import msgspec
+import pytest
 from reelmesh.gateway.v1 import gateway_pb2
 
 from deploy.local.mesh import Mesh
@@ -253,7 +254,33 @@ async def test_play_money_never_touches_real_money(stage: Stage) -> None:
         await check_wallet(conn)
 
 
+async def test_the_books_see_a_payment_that_differs(stage: Stage) -> None:
+    player, round_ = await stage.open_round()
+    await player.act(round_["round_id"], 1, "COLLECT")
+    other = await stage.player()
+    fused = (await other.spin(STAKE_MINOR)).body["round"]
+    await stage.books.wait_quiet()
+    for tampered in (round_, fused):
+        await pay_more(stage, tampered["round_id"], 1)
+        # Without the players: it is not what they were told that gives it away.
+        with pytest.raises(AssertionError, match=f"{tampered['round_id']}: .* the wallet paid"):
+            await stage.books.check([])
+        await pay_more(stage, tampered["round_id"], -1)
+    await stage.books.check([player, other])
+
+
 # What the tests are told with
+
+
+async def pay_more(stage: Stage, round_id: str, more_minor: int) -> None:
+    """A round's end as the wallet did not answer it."""
+    await stage.sql(
+        "game",
+        """update round_end set paid_minor = paid_minor + :more_minor
+           where round_id = cast(:round_id as uuid)""",
+        more_minor=more_minor,
+        round_id=round_id,
+    )
 
 
 async def at_once(mesh: Mesh, ask: Rest, *, times: int = AT_ONCE) -> list[Answer]:
