@@ -1,7 +1,8 @@
 """The reconciler: ends every round that nobody else ends, by recording what the wallet answers (R7).
 
 Several replicas may run it: one holds the lease, and two at once would only ask the wallet twice. No RPC
-happens inside a transaction. Ages are told by the database's clock.
+happens inside a transaction. Ages are told by the database's clock. A pass is no trace (`links=()`); what it
+ends is one, linked to the round's own.
 """
 
 import asyncio
@@ -82,7 +83,7 @@ class Reconciler:
         return True
 
     async def _take_lease(self) -> str | None:
-        async with db.transaction(self._engine, "game.reconciler_lease") as conn:
+        async with db.transaction(self._engine, "game.reconciler_lease", links=()) as conn:
             return await store.take_lease(conn, holder=self._holder, lease_ms=LEASE_MS)
 
     async def _void_pending(self, low: str) -> None:
@@ -104,7 +105,7 @@ class Reconciler:
                 break
         complete = len(page) < PAGE_SIZE
         low_next = left or (horizon if complete else page[-1].create_time)
-        async with db.transaction(self._engine, "game.reconciler_low") as conn:
+        async with db.transaction(self._engine, "game.reconciler_low", links=()) as conn:
             await store.move_low(conn, holder=self._holder, create_time_low=low_next)
 
     async def _void_page(self, page: Sequence[store.Pending], left: datetime | None) -> datetime | None:

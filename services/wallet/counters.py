@@ -11,8 +11,11 @@ ROWS_MAX = 10_000
 
 
 async def roll_up(engine: AsyncEngine, *, rows_max: int = ROWS_MAX) -> int:
-    """Moves up to `rows_max` rows of tails into the checkpoints. Any number of replicas may do it at once."""
-    async with db.transaction(engine, "wallet.roll_up") as conn:
+    """Moves up to `rows_max` rows of tails into the checkpoints. Any number of replicas may do it at once.
+
+    It is no trace of its own: `links=()`.
+    """
+    async with db.transaction(engine, "wallet.roll_up", links=()) as conn:
         return await store.roll_up_counters(conn, rows_max=rows_max)
 
 

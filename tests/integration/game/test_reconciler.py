@@ -6,11 +6,14 @@ from collections.abc import AsyncIterator
 import pytest
 from sqlalchemy import text
 
+from services.common import telemetry
 from services.game import rounds, sql, store
 from services.game.reconciler import Ages
 from services.game.records import State
+from services.tracing.spans import Tracer
 from tests.integration.game.harness import GAMBLE, SETTLED, VOID, Game, authorization, until
 from tests.integration.wallet.harness import Wallet
+from tests.spans import Kept
 
 
 @pytest.fixture
@@ -202,3 +205,10 @@ async def test_returns_are_counted_by_gateway_and_verdict_once(game: Game, walle
         ("one", "void"): [1, 200, 1400],
         ("two", "void"): [1, 100, 700],
     }
+
+
+async def test_a_pass_that_ends_nothing_is_no_trace(game: Game, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = Kept()
+    monkeypatch.setattr(telemetry, "tracer", Tracer(1, kept))
+    assert await game.reconciler().run_once()
+    assert kept.finished == []

@@ -7,8 +7,11 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
+from services.common import telemetry
+from services.tracing.spans import Tracer
 from services.wallet import counters
 from tests.integration.wallet.harness import DEMO, PAYOUT, STAKE, Wallet, new_id
+from tests.spans import Kept
 
 
 async def counter_ids(wallet: Wallet, account_id: int) -> tuple[int, int]:
@@ -123,3 +126,10 @@ async def test_the_database_refuses_a_negative_balance(wallet: Wallet) -> None:
             await conn.execute(
                 text("update account set balance_minor = -1 where account_id = :id"), {"id": account_id}
             )
+
+
+async def test_rolling_up_is_no_trace(wallet: Wallet, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = Kept()
+    monkeypatch.setattr(telemetry, "tracer", Tracer(1, kept))
+    await counters.roll_up(wallet.engine)
+    assert kept.finished == []
