@@ -22,6 +22,9 @@ from opentelemetry.proto.trace.v1 import trace_pb2
 ROUND_ID = "reelmesh.round.id"
 _BODY_BYTES_MAX = 64 * 2**20
 _LISTED_MAX = 50
+CALLS_MAX = 2_000
+# A call of one player goes through up to nine batches and relays; of many players they share them.
+SHARED_MAX = 4_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +53,16 @@ class Span:
 
 
 class TraceReceiver:
-    """POST /v1/traces (OTLP protobuf, gzip allowed) in; GET /traces/<trace_id> and /traces?round_id= out."""
+    """POST /v1/traces (OTLP protobuf, gzip allowed) in; GET /traces/<trace_id> and /traces?round_id= out.
 
-    def __init__(self, port: int = 0, *, traces_max: int = 2_000) -> None:
-        self._traces: OrderedDict[str, list[Span]] = OrderedDict()
-        self._traces_max = traces_max
+    Traces are of two sorts: calls, and what calls share (batches, relays: their root is no server's span).
+    """
+
+    def __init__(self, port: int = 0, *, calls_max: int = CALLS_MAX, shared_max: int = SHARED_MAX) -> None:
+        """How many traces of each sort are kept."""
+        self._calls: OrderedDict[str, list[Span]] = OrderedDict()
+        self._shared: OrderedDict[str, list[Span]] = OrderedDict()
+        self._calls_max, self._shared_max = calls_max, shared_max
         self._changed = threading.Condition()
         self._http = _Server(("127.0.0.1", port), _handler_type(self))
         self._thread = threading.Thread(
@@ -77,45 +85,59 @@ class TraceReceiver:
         self._http.server_close()
 
     def add(self, spans: Sequence[Span]) -> None:
-        """Keeps the spans; the oldest traces leave when there are too many."""
+        """Keeps the spans; the oldest traces of a sort leave when there are too many of it."""
         with self._changed:
             for span in spans:
-                self._traces.setdefault(span.trace_id, []).append(span)
-            while len(self._traces) > self._traces_max:
-                self._traces.popitem(last=False)
+                # A trace counts as a call until its root says otherwise: the root ends last.
+                if not span.parent_span_id and span.kind != "SERVER":
+                    self._shared.setdefault(span.trace_id, self._calls.pop(span.trace_id, []))
+                kept = self._shared if span.trace_id in self._shared else self._calls
+                kept.setdefault(span.trace_id, []).append(span)
+            for traces, traces_max in ((self._calls, self._calls_max), (self._shared, self._shared_max)):
+                while len(traces) > traces_max:
+                    traces.popitem(last=False)
             self._changed.notify_all()
 
     def trace(self, trace_id: str) -> list[Span]:
         """The spans of a trace received so far, by start; empty when unknown."""
         with self._changed:
-            return sorted(self._traces.get(trace_id, []), key=lambda span: span.start_unix_ns)
+            spans = self._calls.get(trace_id) or self._shared.get(trace_id, [])
+            return sorted(spans, key=lambda span: span.start_unix_ns)
 
     def spans(self) -> list[Span]:
         """All spans kept."""
         with self._changed:
-            return [span for spans in self._traces.values() for span in spans]
+            return self._all()
 
     def trace_ids(self, round_id: str | None = None) -> list[str]:
-        """Newest first; with a round id only the traces of which a span carries it."""
+        """Those of calls, newest first; with a round id those, of either sort, of which a span carries it."""
         with self._changed:
-            found = [
-                trace_id
-                for trace_id, spans in self._traces.items()
-                if round_id is None or any(span.attributes.get(ROUND_ID) == round_id for span in spans)
-            ]
-        return found[::-1]
+            if round_id is None:
+                return list(self._calls)[::-1]
+            carry = (span.trace_id for span in self._all() if span.attributes.get(ROUND_ID) == round_id)
+            return list(dict.fromkeys(carry))[::-1]
+
+    def linked_from(self, trace_id: str) -> list[str]:
+        """The traces of which a span links to one of this trace: its batches, its events' relays."""
+        with self._changed:
+            link = (span.trace_id for span in self._all() if _links_to(span, trace_id))
+            return list(dict.fromkeys(link))
+
+    def _all(self) -> list[Span]:
+        kept = (*self._shared.values(), *self._calls.values())
+        return [span for spans in kept for span in spans]
 
     def wait_for(self, condition: Callable[[list[Span]], bool], *, timeout_s: float = 10.0) -> list[Span]:
         """All spans, once the condition holds for them; raises TimeoutError naming what was received."""
         deadline = time.monotonic() + timeout_s
         with self._changed:
-            while not condition(spans := [span for kept in self._traces.values() for span in kept]):
+            while not condition(spans := self._all()):
                 if not self._changed.wait(deadline - time.monotonic()):
                     names = sorted({f"{span.service} {span.name}" for span in spans})
                     raise TimeoutError(f"not seen in {timeout_s} s; {len(spans)} spans: {', '.join(names)}")
         return spans
 
-    def answer(self, target: str) -> tuple[int, object]:
+    def answer(self, target: str) -> tuple[int, dict[str, Any]]:
         """Status and JSON body of a GET."""
         url = urlsplit(target)
         parts = url.path.strip("/").split("/")
@@ -123,9 +145,11 @@ class TraceReceiver:
             round_ids = parse_qs(url.query).get("round_id", [None])
             return 200, {"traces": [self._summary(one) for one in self.trace_ids(round_ids[0])[:_LISTED_MAX]]}
         if len(parts) == 2 and parts[0] == "traces":
-            spans = self.trace(parts[1].lower())
-            if spans:
-                return 200, {"trace_id": parts[1].lower(), "spans": [asdict(span) for span in spans]}
+            trace_id = parts[1].lower()
+            if spans := self.trace(trace_id):
+                linked_from = [self._summary(one) for one in self.linked_from(trace_id)]
+                shown = [asdict(span) for span in spans]
+                return 200, {"trace_id": trace_id, "spans": shown, "linked_from": linked_from}
         return 404, {"error": "not found", "paths": ["/traces/<trace_id>", "/traces?round_id=<round_id>"]}
 
     def _summary(self, trace_id: str) -> dict[str, object]:
@@ -140,6 +164,10 @@ class TraceReceiver:
             "span_count": len(spans),
             "duration_ms": round((end - spans[0].start_unix_ns) / 1e6, 3),
         }
+
+
+def _links_to(span: Span, trace_id: str) -> bool:
+    return any(link.trace_id == trace_id for link in span.links)
 
 
 def parse(body: bytes) -> list[Span]:

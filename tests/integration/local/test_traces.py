@@ -61,13 +61,33 @@ def test_an_exported_trace_is_found_by_its_id_and_its_round(
     assert "  settle" in lines[2] and lines[1].startswith("gateway   spin")
 
 
-def test_the_oldest_traces_leave_first() -> None:
-    receiver = TraceReceiver(traces_max=2)
+def test_the_oldest_calls_leave_first_and_batches_take_no_place_of_theirs() -> None:
+    receiver = TraceReceiver(calls_max=2)
     receiver.start()
-    first, last = _spin(receiver, "first"), _spin(receiver, "last")
+    first, second, last = [_spin(receiver, round_id) for round_id in ("first", "second", "last")]
     receiver.stop()
     assert receiver.trace(first) == []
-    assert len(receiver.trace(last)) == 2
+    assert len(receiver.trace(second)) == len(receiver.trace(last)) == 2
+    _, listed = receiver.answer("/traces")
+    assert [one["trace_id"] for one in listed["traces"]] == [last, second]
+
+
+def test_the_oldest_batches_leave_first_and_calls_stay() -> None:
+    receiver = TraceReceiver(shared_max=1)
+    receiver.start()
+    first, last = [_spin(receiver, round_id) for round_id in ("first", "last")]
+    receiver.stop()
+    assert len(receiver.trace(first)) == len(receiver.trace(last)) == 2
+    batches = [receiver.trace(span.links[0].trace_id) for span in receiver.spans() if span.links]
+    assert [len(batch) for batch in batches] == [0, 1]
+
+
+def test_a_trace_names_those_that_link_to_it(trace_receiver: TraceReceiver) -> None:
+    trace_id = _spin(trace_receiver, "round")
+    [batch_id] = [link.trace_id for span in trace_receiver.trace(trace_id) for link in span.links]
+    linked_from = _get(f"{trace_receiver.endpoint}/traces/{batch_id}")["linked_from"]
+    assert [(one["trace_id"], one["name"]) for one in linked_from] == [(trace_id, "spin")]
+    assert _get(f"{trace_receiver.endpoint}/traces/{trace_id}")["linked_from"] == []
 
 
 def test_an_unknown_trace_and_a_wrong_body_are_told(trace_receiver: TraceReceiver) -> None:
