@@ -15,12 +15,13 @@ from rich.progress import Progress
 from rich.table import Table
 
 from deploy.local.errors import LocalError
-from deploy.local.waterfall import waterfall
+from deploy.local.waterfall import linked, relayed, waterfall
 
 CURRENCY = "EUR"
 DEPOSIT_MINOR = 20_000
-# Attempts of one request id while the answer says that it may be repeated.
-_ATTEMPTS_MAX = 5
+# A request is repeated, with its id, while its answer allows that; as long without any answer.
+_REPEAT_S = 10.0
+_REPEAT_WAIT_S_MAX = 1.0
 _RETRY_CLASSES = ("RETRY_SAME_ID", "NOT_YET")
 _TRACE_WAIT_S = 5.0
 
@@ -31,6 +32,8 @@ class Tally:
 
     spins: int = 0
     choices: int = 0
+    # Rounds that an earlier play left open.
+    collected: int = 0
     stake_minor: int = 0
     win_minor: int = 0
     balance_minor: int = 0
@@ -49,7 +52,7 @@ def play(console: Console, *, spins: int, players: int, rest_url: str, traces_ur
     except httpx.ConnectError:
         raise LocalError(f"nothing answers at {rest_url}: start the mesh with `make run` first") from None
     except httpx.HTTPError as error:
-        raise LocalError(f"{rest_url}: {type(error).__name__} {error}") from None
+        raise _silent(rest_url, error) from None
 
 
 async def _play(console: Console, spins: int, players: int, rest_url: str, api_key: str) -> Tally:
@@ -60,7 +63,7 @@ async def _play(console: Console, spins: int, players: int, rest_url: str, api_k
         games = (await _get(client, "/v1/games"))["games"]
         seated = await asyncio.gather(
             *(
-                _seat(client, api_key, f"player-{number + 1}", games[number % len(games)])
+                seat(client, api_key, f"player-{number + 1}", games[number % len(games)]["game_id"], tally)
                 for number in range(players)
             )
         )
@@ -70,91 +73,120 @@ async def _play(console: Console, spins: int, players: int, rest_url: str, api_k
             shares = [spins // players + (number < spins % players) for number in range(players)]
             await asyncio.gather(
                 *(
-                    _spin(client, token, game, share, tally, lambda: progress.advance(task))
-                    for (token, game), share in zip(seated, shares, strict=True)
+                    player.play(share, lambda: progress.advance(task))
+                    for player, share in zip(seated, shares, strict=True)
                 )
             )
         elapsed_s = time.monotonic() - started
-        for token, _ in seated:
-            balance = await _get(client, "/v1/balance", token=token)
+        for player in seated:
+            balance = await _get(client, "/v1/balance", token=player.token)
             tally.balance_minor += balance["balance"]["amount_minor"]
     _print_tally(console, tally, elapsed_s)
     return tally
 
 
-async def _seat(
-    client: httpx.AsyncClient, api_key: str, player_id: str, game: dict[str, Any]
-) -> tuple[str, dict[str, Any]]:
-    """Funds a player and opens a session: its token and game."""
+async def seat(
+    client: httpx.AsyncClient, api_key: str, player_id: str, game_id: str, tally: Tally
+) -> "Player":
+    """Funds a player and opens a session; the round that it hands over is collected if it is open."""
     deposit = {"request_id": str(uuid.uuid4()), "amount": _amount(DEPOSIT_MINOR)}
     await _setup(client, f"/v1/players/{player_id}/deposits", api_key, deposit)
     session = {
         "request_id": str(uuid.uuid4()),
         "player_id": player_id,
-        "game_id": game["game_id"],
+        "game_id": game_id,
         "currency_code": CURRENCY,
     }
     created = await _setup(client, "/v1/sessions", api_key, session)
     exchanged = await _setup(client, "/v1/sessions/exchange", "", {"launch_code": created["launch_code"]})
-    return exchanged["token"], exchanged["game"]
+    player = Player(client, exchanged["token"], exchanged["game"], tally)
+    if exchanged["round"] is not None:
+        await player.collect(exchanged["round"])
+    return player
 
 
-async def _spin(
-    client: httpx.AsyncClient,
-    token: str,
-    game: dict[str, Any],
-    spins: int,
-    tally: Tally,
-    advance: Callable[[], None],
-) -> None:
-    """One player: spin after spin; a round that offers a choice is doubled up or collected by a coin toss."""
-    ladder = next(ladder for ladder in game["bet_ladders"] if ladder["currency_code"] == CURRENCY)
-    stakes = [stake for stake in ladder["stakes_minor"] if stake <= DEPOSIT_MINOR // 100] or ladder[
-        "stakes_minor"
-    ][:1]
-    for _ in range(spins):
-        stake_minor = random.choice(stakes)
-        answer = await _repeat(
-            client,
-            "/v1/spins",
-            token,
-            {"request_id": str(uuid.uuid4()), "stake": _amount(stake_minor)},
-            tally,
-        )
-        if answer is not None:
-            tally.spins += 1
-            tally.stake_minor += stake_minor
-            tally.trace_id = answer["round"]["trace_id"] or tally.trace_id
-        while answer is not None and answer["round"]["state"] == "OPEN":
-            played = answer["round"]
-            choice = random.choice(played["choices"])
-            tally.choices += 1
-            answer = await _repeat(
-                client,
-                f"/v1/rounds/{played['round_id']}/steps",
-                token,
-                {"step": played["step_next"], "choice": choice},
-                tally,
-            )
-        if answer is not None and answer["round"]["win"] is not None:
-            tally.win_minor += answer["round"]["win"]["amount_minor"]
-        advance()
+@dataclass(slots=True)
+class Player:
+    """One session."""
+
+    client: httpx.AsyncClient
+    token: str
+    game: dict[str, Any]
+    tally: Tally
+
+    async def play(self, spins: int, advance: Callable[[], None]) -> None:
+        """Spin after spin; a round that offers a choice is doubled up or collected by a coin toss."""
+        ladder = next(ladder for ladder in self.game["bet_ladders"] if ladder["currency_code"] == CURRENCY)
+        stakes = ladder["stakes_minor"]
+        low = [stake for stake in stakes if stake <= DEPOSIT_MINOR // 100] or stakes[:1]
+        for _ in range(spins):
+            round_ = await self.spin(random.choice(low))
+            while round_ is not None and round_["state"] == "OPEN":
+                self.tally.choices += 1
+                round_ = await self._decide(round_, random.choice(round_["choices"]))
+            if round_ is not None and round_["win"] is not None:
+                self.tally.win_minor += round_["win"]["amount_minor"]
+            advance()
+
+    async def spin(self, stake_minor: int) -> dict[str, Any] | None:
+        """The round; None when it was refused. Beside an open round, that one is collected first."""
+        deadline = time.monotonic() + _REPEAT_S
+        while True:
+            body = {"request_id": str(uuid.uuid4()), "stake": _amount(stake_minor)}
+            answer = await self._post("/v1/spins", body)
+            if "round" in answer:
+                round_: dict[str, Any] = answer["round"]
+                self.tally.spins += 1
+                self.tally.stake_minor += stake_minor
+                self.tally.trace_id = round_["trace_id"] or self.tally.trace_id
+                return round_
+            if answer.get("reason") != "ROUND_OPEN" or time.monotonic() > deadline:
+                return None
+            path = f"/v1/rounds/{answer['metadata']['round_id']}"
+            if not await self.collect(await _get(self.client, path, token=self.token)):
+                await asyncio.sleep(0.1)  # its payout is under way
+
+    async def collect(self, round_: dict[str, Any]) -> bool:
+        """Ends a round that waits for a choice; False when it waits for none."""
+        if round_["state"] != "OPEN":
+            return False
+        self.tally.collected += 1
+        return await self._decide(round_, "COLLECT") is not None
+
+    async def _decide(self, round_: dict[str, Any], choice: str) -> dict[str, Any] | None:
+        """The round after that choice; None when it was refused."""
+        body = {"step": round_["step_next"], "choice": choice}
+        return (await self._post(f"/v1/rounds/{round_['round_id']}/steps", body)).get("round")
+
+    async def _post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        """The answer or the problem, after repeats of the same request where its class or silence allows.
+
+        Raises LocalError when nothing answers for longer than that.
+        """
+        deadline, wait_s = time.monotonic() + _REPEAT_S, 0.1
+        while True:
+            try:
+                response = await self.client.post(path, json=body, headers=_bearer(self.token))
+            except httpx.TransportError as error:
+                self.tally.refusals["no answer"] += 1
+                if time.monotonic() > deadline:
+                    raise _silent(str(self.client.base_url), error) from None
+            else:
+                answer: dict[str, Any] = response.json()
+                if response.is_success:
+                    return answer
+                self.tally.refusals[answer.get("reason", str(response.status_code))] += 1
+                if answer.get("class") not in _RETRY_CLASSES or time.monotonic() > deadline:
+                    return answer
+            await asyncio.sleep(wait_s)
+            wait_s = min(2 * wait_s, _REPEAT_WAIT_S_MAX)
 
 
-async def _repeat(
-    client: httpx.AsyncClient, path: str, token: str, body: dict[str, Any], tally: Tally
-) -> dict[str, Any] | None:
-    """The answer, after repeats of the same request where its class allows; None when it was refused."""
-    for attempt in range(_ATTEMPTS_MAX):
-        response = await client.post(path, json=body, headers=_bearer(token))
-        answer: dict[str, Any] = response.json()
-        if response.is_success:
-            return answer
-        tally.refusals[answer.get("reason", str(response.status_code))] += 1
-        if answer.get("class") not in _RETRY_CLASSES:
-            return None
-        await asyncio.sleep(0.1 * 2**attempt)
-    return None
+def _silent(rest_url: str, error: httpx.HTTPError) -> LocalError:
+    why = f"{type(error).__name__} {error}".strip()
+    return LocalError(
+        f"{rest_url} stopped answering ({why}): see the terminal of `make run`, then play again"
+    )
 
 
 async def _setup(
@@ -197,6 +229,8 @@ def _print_tally(console: Console, tally: Tally, elapsed_s: float) -> None:
             ", ".join(f"{reason} {count}" for reason, count in tally.refusals.most_common()) or "none",
         ),
     ]
+    if tally.collected:
+        rows.insert(2, ("collected", f"{tally.collected} of an earlier play's open rounds"))
     for row in rows:
         table.add_row(*row)
     console.print(table)
@@ -208,11 +242,12 @@ def _euros(amount_minor: int) -> str:
 
 
 async def _print_trace(console: Console, url: str) -> None:
-    """The last spin's trace, once its spans stopped arriving."""
+    """The last spin's trace, once its spans stopped arriving and its events' relays are among its links."""
     spans: list[dict[str, Any]] = []
+    linked_from: list[dict[str, Any]] = []
     deadline, seen = time.monotonic() + _TRACE_WAIT_S, -1
     async with httpx.AsyncClient(trust_env=False) as client:
-        while time.monotonic() < deadline and (not spans or len(spans) > seen):
+        while time.monotonic() < deadline and (len(spans) > seen or not relayed(linked_from)):
             seen = len(spans)
             await asyncio.sleep(0.7)
             try:
@@ -220,7 +255,8 @@ async def _print_trace(console: Console, url: str) -> None:
             except httpx.HTTPError:
                 console.print("no trace receiver of `make run` answers: the trace is with your collector")
                 return
-            spans = response.json().get("spans", [])
+            answer = response.json()
+            spans, linked_from = answer.get("spans", []), answer.get("linked_from", [])
     console.print(f"\ntrace {url}", soft_wrap=True)
-    for line in waterfall(spans):
+    for line in (*waterfall(spans), *linked(linked_from)):
         console.print(line, soft_wrap=True, markup=False)

@@ -1,4 +1,4 @@
-"""One trace as indented lines: what called what, when it began and how long it took."""
+"""One trace as indented lines: what called what, when it began and how long it took; who links to it."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -26,6 +26,17 @@ def waterfall(spans: Sequence[dict[str, Any]]) -> list[str]:
             f"{span['service']:<10}{name:<{name_width}}{times}  {len(span['links']) or '':<5} {bar}".rstrip()
         )
     return lines
+
+
+def linked(traces: Sequence[dict[str, Any]]) -> list[str]:
+    """Lines for the traces that link to one, as the trace receiver gives them; none when there are none."""
+    rows = [f"{one['name']:<26}{', '.join(one['services']):<18}{one['trace_id']}" for one in traces]
+    return ["", "linked from it: batches that it shared, relays of its events", *rows] if rows else []
+
+
+def relayed(traces: Sequence[dict[str, Any]]) -> bool:
+    """Whether events are among them, told by who stores them."""
+    return any("events" in one["services"] for one in traces)
 
 
 def _ordered(spans: Sequence[dict[str, Any]]) -> Iterator[tuple[int, dict[str, Any]]]:

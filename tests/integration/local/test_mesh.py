@@ -1,10 +1,12 @@
 """The local runner's mesh: processes, keys, drain, what it says of a crash; the first spin and play on it."""
 
+import asyncio
 import io
 import signal
 import subprocess
 from pathlib import Path
 
+import httpx
 import pytest
 from rich.console import Console
 
@@ -12,9 +14,12 @@ from deploy.local.databases import SERVICES
 from deploy.local.errors import LocalError
 from deploy.local.first_spin import script
 from deploy.local.mesh import Mesh
-from deploy.local.play import play
+from deploy.local.play import Player, Tally, play, seat
 from deploy.local.traces import TraceReceiver
 from tests.meshes import API_KEY
+
+GAMBLE = "double-dawn"
+STAKE_MINOR = 100
 
 
 @pytest.mark.tool("curl")
@@ -29,19 +34,54 @@ def test_the_printed_lines_play_a_spin(mesh: Mesh) -> None:
 def test_play_shows_stakes_wins_and_one_trace_through_four_services(
     mesh: Mesh, trace_receiver: TraceReceiver
 ) -> None:
-    shown = io.StringIO()
-    play(
-        Console(file=shown, width=150),
-        spins=12,
-        players=3,
-        rest_url=mesh.rest_url("gateway-2"),
-        traces_url=f"{trace_receiver.endpoint}/traces",
-        api_key=API_KEY,
+    text = _play(
+        mesh.rest_url("gateway-2"), spins=12, players=3, traces_url=f"{trace_receiver.endpoint}/traces"
     )
-    text = shown.getvalue()
     assert "12 in " in text and "spins/s" in text and "refusals  none" in text
-    waterfall = text.partition("\ntrace ")[2].splitlines()
-    assert {line.split()[0] for line in waterfall[2:]} == {"gateway", "session", "game", "wallet"}
+    waterfall, _, linked_from = text.partition("\ntrace ")[2].partition("\nlinked from it:")
+    assert {line.split()[0] for line in waterfall.splitlines()[2:]} == {
+        "gateway",
+        "session",
+        "game",
+        "wallet",
+    }
+    assert any("relay" in line and "events" in line for line in linked_from.splitlines())
+
+
+async def test_play_after_an_interrupted_play_collects_what_it_left_open(mesh: Mesh) -> None:
+    async with httpx.AsyncClient(base_url=mesh.rest_url()) as client:
+        left = await seat(client, API_KEY, "player-1", GAMBLE, Tally())
+        await _open_round(left)
+    text = await asyncio.to_thread(_play, mesh.rest_url(), spins=5)
+    assert "5 in " in text and "refusals   none" in text
+    assert "collected  1 of an earlier play's open rounds" in text
+
+
+async def test_a_spin_beside_an_open_round_ends_that_round_first(mesh: Mesh) -> None:
+    async with httpx.AsyncClient(base_url=mesh.rest_url()) as client:
+        player = await seat(client, API_KEY, "beside", GAMBLE, Tally())
+        await _open_round(player)
+        assert await player.spin(STAKE_MINOR) is not None
+    assert player.tally.refusals == {"ROUND_OPEN": 1} and player.tally.collected == 1
+
+
+async def test_a_lost_answer_is_asked_for_again_with_the_same_id(mesh: Mesh) -> None:
+    async with httpx.AsyncClient(base_url=mesh.rest_url(), transport=_LosesAnswers()) as client:
+        player = await seat(client, API_KEY, "lossy", "harbour-lights", Tally())
+        round_ = await player.spin(STAKE_MINOR)
+        listed = await client.get("/v1/rounds", headers={"Authorization": f"Bearer {player.token}"})
+    assert round_ is not None and player.tally.refusals == {"no answer": 1}
+    assert [one["round_id"] for one in listed.json()["rounds"]] == [round_["round_id"]]
+
+
+async def test_play_whose_mesh_goes_away_says_so_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("deploy.local.play._REPEAT_S", 0.2)
+    transport = httpx.MockTransport(_hang_up)
+    async with httpx.AsyncClient(base_url="http://127.0.0.1:8080", transport=transport) as client:
+        player = Player(client, "", {}, Tally())
+        with pytest.raises(LocalError, match=r"^http://127\.0\.0\.1:8080 stopped answering [^\n]+$"):
+            await player.spin(STAKE_MINOR)
+    assert player.tally.refusals["no answer"] > 1
 
 
 def test_play_without_a_mesh_says_so_in_one_line() -> None:
@@ -88,3 +128,44 @@ def test_keys_are_made_once_per_directory(tmp_path: Path) -> None:
     Mesh(tmp_path, urls)
     assert (tmp_path / "keys.json").read_bytes() == keys
     assert (tmp_path / "keys.json").stat().st_mode & 0o077 == 0
+
+
+def _play(rest_url: str, *, spins: int, players: int = 1, traces_url: str = "http://127.0.0.1:1") -> str:
+    """What it shows."""
+    shown = io.StringIO()
+    console = Console(file=shown, width=150)
+    play(
+        console,
+        spins=spins,
+        players=players,
+        rest_url=rest_url,
+        traces_url=traces_url,
+        api_key=API_KEY,
+    )
+    return shown.getvalue()
+
+
+async def _open_round(player: Player) -> None:
+    """Spins until a round waits for a choice, and leaves it so."""
+    for _ in range(200):
+        round_ = await player.spin(STAKE_MINOR)
+        if round_ is not None and round_["state"] == "OPEN":
+            return
+    raise AssertionError("no win")
+
+
+class _LosesAnswers(httpx.AsyncHTTPTransport):
+    """Delivers every request, and loses the first answer to a spin."""
+
+    _lost = False
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        response = await super().handle_async_request(request)
+        if request.url.path == "/v1/spins" and not self._lost:
+            self._lost = True
+            raise httpx.ReadError("", request=request)
+        return response
+
+
+def _hang_up(request: httpx.Request) -> httpx.Response:
+    raise httpx.ReadError("", request=request)
