@@ -23,6 +23,11 @@ class Guard:
             start_new_session=True,
         )
 
+    def fileno(self) -> int:
+        """Our end of the pipe: it closes, and the signal is sent, when whoever inherited it is gone too."""
+        assert self._process.stdin is not None
+        return self._process.stdin.fileno()
+
     def watch(self, pids: Iterable[int]) -> None:
         """Replaces the list of processes to signal."""
         assert self._process.stdin is not None
@@ -34,4 +39,6 @@ class Guard:
         self.watch([])
         assert self._process.stdin is not None
         self._process.stdin.close()
+        # It would wait for those who inherited the pipe.
+        self._process.kill()
         self._process.wait()

@@ -8,27 +8,24 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import grpc
 from grpc_health.v1 import health_pb2
 
+from deploy.local import leftovers
 from deploy.local.databases import SERVICES
 from deploy.local.errors import LocalError
 from deploy.local.guard import Guard
 from deploy.local.ports import free_ports
+from deploy.local.settings import KEYS
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 READY_SECONDS_MAX = 60.0
 # Longer than the drain of a service: wait, grace and flush.
 STOP_SECONDS_MAX = 30.0
-# Settings that are keys, and who gets them.
-_KEYS = {
-    "identity_key": SERVICES,
-    "seal_key": ("game", "wallet"),
-    "code_key": ("session",),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +60,13 @@ class Mesh:
         ports: Mapping[str, Ports] | None = None,
         replicas: Mapping[str, int] | None = None,
         environment: Mapping[str, str] | None = None,
+        keeps_open: int | None = None,
     ) -> None:
         """`directory` takes keys and logs; `ports` by process name, free ones where it names none;
-        `environment` is added to that of every process.
+        `environment` is added to that of every process; `keeps_open` is a file that each of them inherits.
         """
         self.directory = directory
+        self._inherited = () if keeps_open is None else (keeps_open,)
         self.database_urls = dict(database_urls)
         self._environment = dict(environment or {})
         (directory / "logs").mkdir(parents=True, exist_ok=True)
@@ -132,6 +131,7 @@ class Mesh:
                 stderr=log,
                 # Ctrl-C is for the runner, which then drains the services in order.
                 start_new_session=True,
+                pass_fds=self._inherited,
             )
         self._watch()
 
@@ -151,7 +151,7 @@ class Mesh:
         deadline = time.monotonic() + timeout_s
         while not cancelled() and not self.serving(name, health=health):
             if not self.running(name):
-                raise LocalError(f"{name} ended while starting: {self.log_tail(name)}")
+                raise LocalError(f"{name} ended while starting: {self.last_words(name)}")
             if time.monotonic() > deadline:
                 raise LocalError(f"{name} not ready in {timeout_s:.0f} s (log: {replica.log_path})")
             time.sleep(0.05)
@@ -239,9 +239,13 @@ class Mesh:
         self.stop(name)
         self.start(name, environment=environment)
 
-    def log_tail(self, name: str, *, lines: int = 1) -> str:
-        """The last non-empty lines of the process's log."""
-        return "\n".join([line for line in self.log(name).splitlines() if line.strip()][-lines:]) or "no log"
+    def last_words(self, name: str) -> str:
+        """The message of the last line of the process's log, and where that is."""
+        lines = [line for line in self.log(name).splitlines() if line.strip()]
+        text = lines[-1] if lines else "no message"
+        with suppress(ValueError, KeyError, TypeError):
+            text = json.loads(text)["message"]
+        return f"{text} (log: {self._replicas[name].log_path})"
 
     def _started(self, name: str) -> subprocess.Popen[bytes]:
         process = self._replicas[name].process
@@ -258,8 +262,7 @@ class Mesh:
         }
         if replica.ports.rest:
             own["rest_port"] = str(replica.ports.rest)
-            own["launch_url"] = f"http://127.0.0.1:{replica.ports.rest}/play"
-        own |= {key: self._keys[key] for key, services in _KEYS.items() if replica.service in services}
+        own |= {key: self._keys[key] for key, services in KEYS.items() if replica.service in services}
         own |= {
             f"{peer}_target": self.target(peer)
             for peer in SERVICES
@@ -268,11 +271,15 @@ class Mesh:
         prefix = f"REELMESH_{replica.service}_".upper()
         settings = {prefix + name.upper(): value for name, value in own.items()}
         python_path = os.pathsep.join((str(REPOSITORY), str(REPOSITORY / "gen")))
-        return {**os.environ, "PYTHONPATH": python_path, **settings, **self._environment}
+        # The shared name of the setting, so that the environment's own wins by either name.
+        defaults = {"REELMESH_LAUNCH_URL": f"{self.rest_url()}/play"}
+        return {**defaults, **os.environ, "PYTHONPATH": python_path, **settings, **self._environment}
 
     def _watch(self) -> None:
         """The processes end with us, whatever happens to us; the guard itself ends when there are none."""
-        pids = [one.process.pid for one in self._replicas.values() if one.process is not None]
+        running = {one.name: one.process.pid for one in self._replicas.values() if one.process is not None}
+        pids = running.values()
+        leftovers.record(self.directory, running)
         if pids and self._guard is None:
             self._guard = Guard()
         if self._guard is not None:
@@ -289,7 +296,7 @@ def _free(service: str) -> Ports:
 def _load_keys(path: Path) -> dict[str, str]:
     """Keys of this directory, made at the first use: a restarted mesh must know the seals it gave out."""
     keys: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
-    missing = [name for name in _KEYS if name not in keys]
+    missing = [name for name in KEYS if name not in keys]
     if missing:
         keys |= {name: secrets.token_hex(32) for name in missing}
         path.touch(mode=0o600)

@@ -12,6 +12,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,6 +21,7 @@ from deploy.local.databases import SERVICES, Server
 from deploy.local.errors import LocalError
 from deploy.local.guard import Guard
 from deploy.local.ports import require_free
+from deploy.local.processes import command_line
 
 _UNPRIVILEGED_USER = "nobody"
 _CLOSED_HOME_DIRECTORY = Path("/var/lib/reelmesh")
@@ -72,6 +74,12 @@ class Cluster:
     def running(self) -> bool:
         """True while the server process lives."""
         return self._process is not None and self._process.poll() is None
+
+    @property
+    def guard_fd(self) -> int:
+        """What the users of a running server may inherit: if we are killed, the server outlives them."""
+        assert self._guard is not None
+        return self._guard.fileno()
 
     def create_service_databases(self, services: tuple[str, ...] = SERVICES) -> dict[str, str]:
         """One database and one role per service; what exists is kept. Returns the URL per service."""
@@ -191,16 +199,14 @@ class Cluster:
         if len(lines) < 2 or lines[1] != str(self._data):
             return
         pid, deadline = int(lines[0]), time.monotonic() + _START_SECONDS_MAX
-        try:
-            if "postgres" not in _command_name(pid):
-                return
-            os.kill(pid, signal.SIGINT)
-            while time.monotonic() < deadline:
-                os.kill(pid, 0)
-                time.sleep(0.05)
-        except (ProcessLookupError, PermissionError):
-            return
-        raise LocalError(f"PostgreSQL of an earlier run (process {pid}) does not stop")
+        ours = f"-D {self._data} "
+        with suppress(ProcessLookupError, PermissionError):
+            if ours in command_line(pid):
+                os.kill(pid, signal.SIGINT)
+        while ours in command_line(pid):
+            if time.monotonic() > deadline:
+                raise LocalError(f"PostgreSQL of an earlier run (process {pid}) does not stop")
+            time.sleep(0.05)
 
     def _process_options(self) -> dict[str, Any]:
         """Working directory, environment and user of the server's programs."""
@@ -219,17 +225,6 @@ def _make_directory(directory: Path, owner: pwd.struct_passwd | None) -> None:
             missing.chmod(0o755)
             if missing == directory:
                 os.chown(missing, owner.pw_uid, owner.pw_gid)
-
-
-def _command_name(pid: int) -> str:
-    """Empty when there is no such process, or no way to tell."""
-    if Path("/proc/self").exists():
-        try:
-            return Path(f"/proc/{pid}/comm").read_text()
-        except OSError:
-            return ""
-    ps = ["ps", "-o", "comm=", "-p", str(pid)]  # macOS
-    return subprocess.run(ps, capture_output=True, text=True).stdout
 
 
 def _reason(text: str) -> str:

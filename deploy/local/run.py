@@ -14,7 +14,7 @@ import psycopg
 from rich.console import Console
 from sqlalchemy.exc import SQLAlchemyError
 
-from deploy.local import seed
+from deploy.local import leftovers, seed, settings
 from deploy.local.databases import SERVICES
 from deploy.local.errors import LocalError
 from deploy.local.first_spin import script
@@ -35,6 +35,7 @@ PORTS = {
     "game": Ports(grpc=7103, admin=7203),
     "events": Ports(grpc=7104, admin=7204),
 }
+_NO_CLIENT = "a launch_url leads nowhere until REELMESH_GATEWAY_LAUNCH_URL names your game client"
 REST_URL = f"http://127.0.0.1:{PORTS['gateway'].rest}"
 TRACES_URL = f"http://127.0.0.1:{TRACES_PORT}/traces"
 
@@ -54,24 +55,28 @@ def run(console: Console) -> None:
         _print_ready(console, mesh)
         while not stop.wait(0.2):
             for name, code in mesh.ended().items():
-                raise LocalError(f"{name} ended ({_meaning(code)}): {mesh.log_tail(name)}")
+                raise LocalError(f"{name} ended ({_meaning(code)}): {mesh.last_words(name)}")
         _say(console, "\nstopping: calls in flight are finished first")
 
 
 def _start(console: Console, stack: ExitStack, stop: threading.Event) -> Mesh | None:
     """Everything up and ready, each with its end on the stack; None when a signal came meanwhile."""
+    settings.refuse_decided(os.environ)
+    if left := leftovers.living(DIRECTORY):
+        with _step(console, f"waiting for {', '.join(left)} of a killed run to end"):
+            leftovers.end(DIRECTORY)
     for name, ports in PORTS.items():
         for kind, port in (("REST", ports.rest), ("gRPC", ports.grpc), ("admin", ports.admin)):
             if port:
                 require_free(port, f"{name} {kind}")
-    environment = {"REELMESH_TRACE_RATIO": "1.0", "OTEL_BSP_SCHEDULE_DELAY": "500"}
+    environment = settings.defaults(os.environ)
     if _own_collector() is None:
         require_free(TRACES_PORT, "traces")
         receiver = TraceReceiver(TRACES_PORT)
         receiver.start()
         stack.callback(receiver.stop)
         environment["OTEL_EXPORTER_OTLP_ENDPOINT"] = receiver.endpoint
-    urls = _databases(console, stack)
+    urls, guard_fd = _databases(console, stack)
     for service in SERVICES:
         if stop.is_set():
             return None
@@ -79,7 +84,7 @@ def _start(console: Console, stack: ExitStack, stop: threading.Event) -> Mesh | 
             migrate(service, urls[service])
     with _step(console, f"operator {seed.OPERATOR_ID} with an API key"):
         seed.seed(urls["gateway"], seed.development_api_key(API_KEY_PATH))
-    mesh = Mesh(DIRECTORY, urls, ports=PORTS, environment=environment)
+    mesh = Mesh(DIRECTORY, urls, ports=PORTS, environment=environment, keeps_open=guard_fd)
     stack.callback(mesh.stop, progress=lambda name: _say(console, f"  stopped {name}"))
     with _step(console, "five services"):
         for name in mesh.names:
@@ -89,8 +94,12 @@ def _start(console: Console, stack: ExitStack, stop: threading.Event) -> Mesh | 
     return None if stop.is_set() else mesh
 
 
-def _databases(console: Console, stack: ExitStack) -> dict[str, str]:
-    """The URL per service: of the environment where it names one, else of the embedded server."""
+def _databases(console: Console, stack: ExitStack) -> tuple[dict[str, str], int | None]:
+    """The URL per service: of the environment where it names one, else of the embedded server.
+
+    And what the services keep open so that the embedded server outlives them.
+    """
+    guard_fd = None
     urls = {service: os.environ.get(f"REELMESH_{service.upper()}_DATABASE_URL", "") for service in SERVICES}
     embedded = tuple(service for service, url in urls.items() if not url)
     if embedded:
@@ -100,7 +109,8 @@ def _databases(console: Console, stack: ExitStack) -> dict[str, str]:
         stack.callback(_stop_cluster, console, cluster)
         with _step(console, f"databases and roles: {', '.join(embedded)}"):
             urls |= cluster.create_service_databases(embedded)
-    return urls
+        guard_fd = cluster.guard_fd
+    return urls, guard_fd
 
 
 def _own_collector() -> str | None:
@@ -118,6 +128,7 @@ def _print_ready(console: Console, mesh: Mesh) -> None:
         "traces": _own_collector() or TRACES_URL,
         "logs": DIRECTORY / "logs",
         "API key": f"{api_key} (operator {seed.OPERATOR_ID}, development only)",
+        "client": settings.launch_url(os.environ) or _NO_CLIENT,
     }
     console.print()
     for name, value in rows.items():

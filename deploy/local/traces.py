@@ -23,8 +23,8 @@ ROUND_ID = "reelmesh.round.id"
 _BODY_BYTES_MAX = 64 * 2**20
 _LISTED_MAX = 50
 CALLS_MAX = 2_000
-# A call of one player goes through up to nine batches and relays; of many players they share them.
-SHARED_MAX = 4_000
+# A lone player's spin goes through eight batches; spins in flight together share them. About 100 MB in all.
+SHARED_MAX = 8_000
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,10 @@
 
 import asyncio
 import io
+import re
 import signal
 import subprocess
+import uuid
 from pathlib import Path
 
 import httpx
@@ -100,11 +102,29 @@ def test_a_killed_service_is_told_and_starts_again(mesh: Mesh) -> None:
     mesh.signal("wallet", signal.SIGKILL)
     assert mesh.wait_ended("wallet") == -signal.SIGKILL
     assert mesh.ended() == {"wallet": -signal.SIGKILL}
+    told = mesh.last_words("wallet")
+    assert re.fullmatch(r"wallet serves on [^{\n]+ \(log: [^\n]+/wallet\.log\)", told)
     assert not mesh.serving("wallet")
     mesh.start("wallet")
     assert mesh.ended() == {}
     for health in ("startup", "readiness", "liveness"):
         assert mesh.serving("wallet", health=health)
+
+
+async def test_the_environment_names_the_game_client(mesh: Mesh, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REELMESH_GATEWAY_LAUNCH_URL", "https://client.example/slot")
+    await asyncio.to_thread(mesh.restart, "gateway-2")
+    session = {
+        "request_id": str(uuid.uuid4()),
+        "player_id": "launched",
+        "game_id": GAMBLE,
+        "currency_code": "EUR",
+    }
+    async with httpx.AsyncClient(base_url=mesh.rest_url("gateway-2")) as client:
+        answer = await client.post(
+            "/v1/sessions", json=session, headers={"Authorization": f"Bearer {API_KEY}"}
+        )
+    assert answer.json()["launch_url"].startswith("https://client.example/slot?code=")
 
 
 def test_a_stopped_service_has_drained(mesh: Mesh) -> None:
@@ -115,7 +135,8 @@ def test_a_stopped_service_has_drained(mesh: Mesh) -> None:
 def test_a_service_that_cannot_start_is_told_with_its_reason(mesh: Mesh) -> None:
     mesh.stop("game")
     with pytest.raises(
-        LocalError, match=r"^game ended while starting: configuration: REELMESH_GAME_GRPC_PORT [^\n]+$"
+        LocalError,
+        match=r"^game ended while starting: configuration: REELMESH_GAME_GRPC_PORT [^\n]+ \(log: [^\n]+\)$",
     ):
         mesh.start("game", environment={"REELMESH_GAME_GRPC_PORT": "none"})
     mesh.start("game")
