@@ -11,8 +11,12 @@ SPINS   ?= 200
 PLAYERS ?= 8
 export PYTHONPATH := .:gen
 
+# One line where $(PYTHON) is none: it is asked to print something.
+NEEDS_PYTHON = [ "$$($(PYTHON) -c 'print(1)' 2>/dev/null)" = 1 ] || \
+	{ echo "setup: $(PYTHON) is no Python that starts: install Python >= 3.11, or make PYTHON=..."; exit 1; }
+
 $(STAMP): lock/dev.txt deploy/local/bootstrap.py
-	@command -v $(PYTHON) >/dev/null || { echo "setup: no $(PYTHON): install Python >= 3.11, or make PYTHON=..."; exit 1; }
+	@$(NEEDS_PYTHON)
 	@$(PYTHON) deploy/local/bootstrap.py $(VENV) lock/dev.txt
 	@touch $(STAMP)
 
@@ -33,8 +37,12 @@ setup: $(STAMP) ## create the virtual environment from the lock file
 run: $(STAMP) ## start PostgreSQL and the five services here, until Ctrl-C
 	@exec $(BIN)/python -m deploy.local run
 
-play: $(STAMP) ## play against the running mesh: SPINS=200 PLAYERS=8
-	@$(BIN)/python -m deploy.local play --spins $(SPINS) --players $(PLAYERS)
+# Before anything is installed: without a mesh there is nothing to play against.
+.reelmesh/api_key:
+	@echo "play: no API key found: start the mesh with \`make run\` first"; exit 1
+
+play: .reelmesh/api_key $(STAMP) ## play against the running mesh: SPINS=200 PLAYERS=8
+	@$(BIN)/python -m deploy.local play --spins "$(SPINS)" --players "$(PLAYERS)"
 
 test: $(STAMP) ## every test but the long forms
 	$(PYTEST) -m "not long"
@@ -83,6 +91,7 @@ audit: $(STAMP) ## known vulnerabilities of the locked packages, where their dat
 	@$(BIN)/python tools/audit.py lock/dev.txt
 
 tools: ## programs beyond Python that checks and tests use, and which are here
+	@$(NEEDS_PYTHON)
 	@$(PYTHON) tools/programs.py
 
 fmt: $(STAMP) ## format the code

@@ -20,15 +20,25 @@ def run_command() -> None:
 
 
 @app.command("play")
-def play_command(spins: int = 200, players: int = 8) -> None:
+def play_command(spins: str = "200", players: str = "8") -> None:
     """Play against the running mesh, then show one trace."""
     from deploy.local.play import play
     from deploy.local.run import API_KEY_PATH, REST_URL, TRACES_URL
 
+    # Told apart here: typer would draw a box of six lines.
+    if not (spins.isdecimal() and players.isdecimal()):
+        raise LocalError("SPINS and PLAYERS must be numbers, 1 or more")
     if not API_KEY_PATH.exists():
         raise LocalError("no API key found: start the mesh with `make run` first")
     api_key = API_KEY_PATH.read_text().strip()
-    play(console, spins=spins, players=players, rest_url=REST_URL, traces_url=TRACES_URL, api_key=api_key)
+    play(
+        console,
+        spins=int(spins),
+        players=int(players),
+        rest_url=REST_URL,
+        traces_url=TRACES_URL,
+        api_key=api_key,
+    )
 
 
 if __name__ == "__main__":
