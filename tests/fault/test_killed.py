@@ -139,7 +139,9 @@ async def _kill_one_by_one(mesh: Mesh, directory: Path, cases: list[Case]) -> No
             "REELMESH_FAIL": f"{case.point}@{case.name}:{case.reach}",
             "REELMESH_FAIL_MARK": str(mark),
         }
-        await asyncio.to_thread(mesh.restart, case.process, environment=armed)
+        await asyncio.to_thread(mesh.stop, case.process)
+        # Not until it is ready: the load may bring it to its point before that is seen.
+        await asyncio.to_thread(mesh.spawn, case.process, environment=armed)
         code = await asyncio.to_thread(mesh.wait_ended, case.process, timeout_s=60.0)
         assert code == -signal.SIGKILL
         assert mark.read_text().startswith(f"{case.point}@{case.name} "), "another point was reached"
