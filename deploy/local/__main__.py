@@ -26,7 +26,7 @@ def play_command(spins: str = "200", players: str = "8") -> None:
     from deploy.local.run import API_KEY_PATH, REST_URL, TRACES_URL
 
     # Told apart here: typer would draw a box of six lines.
-    if not (spins.isdecimal() and players.isdecimal()):
+    if not (spins.isdecimal() and players.isdecimal() and int(spins) and int(players)):
         raise LocalError("SPINS and PLAYERS must be numbers, 1 or more")
     if not API_KEY_PATH.exists():
         raise LocalError("no API key found: start the mesh with `make run` first")

@@ -42,9 +42,7 @@ class Tally:
 
 
 def play(console: Console, *, spins: int, players: int, rest_url: str, traces_url: str, api_key: str) -> None:
-    """Plays `spins` rounds in all, shared by `players` concurrent players. Raises LocalError."""
-    if spins < 1 or players < 1:
-        raise LocalError("SPINS and PLAYERS must be numbers, 1 or more")
+    """Plays `spins` rounds in all, shared by `players` concurrent players, 1 or more. Raises LocalError."""
     try:
         tally = asyncio.run(_play(console, spins, players, rest_url, api_key))
         if tally.trace_id:
