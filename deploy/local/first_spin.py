@@ -3,7 +3,8 @@
 _SCRIPT = """\
 API={url} KEY={api_key}
 uuid()  {{ python3 -c 'import uuid; print(uuid.uuid4())'; }}
-field() {{ python3 -c 'import json, sys; print(json.load(sys.stdin)[sys.argv[1]])' "$1"; }}
+field() {{ python3 -c 'import json, sys; body = sys.stdin.read().strip() or "{{}}"
+print(json.loads(body).get(sys.argv[1]) or sys.exit(body))' "$1"; }}
 post()  {{ curl -sS "$API$1" -H "Authorization: Bearer $2" -d "$3"; echo; }}
 AMOUNT='{{"currency_code": "EUR", "amount_minor": 10000}}'
 STAKE='{{"currency_code": "EUR", "amount_minor": 100}}'

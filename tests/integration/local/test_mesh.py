@@ -50,6 +50,19 @@ def test_play_shows_stakes_wins_and_one_trace_through_four_services(
     assert any("relay" in line and "events" in line for line in linked_from.splitlines())
 
 
+@pytest.mark.tool("curl")
+@pytest.mark.parametrize("url", ["", "http://127.0.0.1:1"])
+def test_the_printed_lines_show_the_problem_and_fail(mesh: Mesh, url: str) -> None:
+    lines = script(url or mesh.rest_url(), "rk_wrong")
+    told = "CODE=" + lines.partition("\nCODE=")[2].partition("\n")[0]
+    functions = lines.partition("\npost /v1/players")[0]
+    done = subprocess.run(
+        ["sh", "-e", "-c", f"{functions}\n{told}"], capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 1 and "Traceback" not in done.stderr, done.stderr
+    assert '"reason":"API_KEY_INVALID"' in done.stderr or "curl: (7)" in done.stderr
+
+
 async def test_play_after_an_interrupted_play_collects_what_it_left_open(mesh: Mesh) -> None:
     async with httpx.AsyncClient(base_url=mesh.rest_url()) as client:
         left = await seat(client, API_KEY, "player-1", GAMBLE, Tally())
