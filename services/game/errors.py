@@ -28,7 +28,7 @@ class StepOutOfOrder(DomainError):
 
 
 class ChoiceUnknown(DomainError):
-    """The round does not offer this choice."""
+    """The round does not offer this choice; its `choices` are those it does."""
 
     reason = "CHOICE_UNKNOWN"
 

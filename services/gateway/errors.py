@@ -64,7 +64,7 @@ class CurrencyNotOffered(DomainError):
 
 
 class StakeNotOnLadder(DomainError):
-    """The stake is not one that the game offers; nothing was taken. Send a new id."""
+    """The game does not offer this stake; nothing was taken. Send a new id with one of GET /v1/games."""
 
     reason = "STAKE_NOT_ON_LADDER"
 

@@ -22,19 +22,19 @@ class SessionNotFound(DomainError):
 
 
 class SessionExpired(DomainError):
-    """The session is past its end; ids that it started are still answered."""
+    """The session is past its end; known ids are still answered."""
 
     reason = "SESSION_EXPIRED"
 
 
 class SessionClosed(DomainError):
-    """The session was closed; ids that it started are still answered."""
+    """The session was closed; known ids are still answered."""
 
     reason = "SESSION_CLOSED"
 
 
 class SessionReplaced(DomainError):
-    """The player opened this game in a newer session; ids that this one started are still answered."""
+    """The player opened this game in a newer session; known ids are still answered."""
 
     reason = "SESSION_REPLACED"
 

@@ -7,6 +7,9 @@ from grpc.aio import AioRpcError, Metadata
 from reelmesh.type.v1 import error_pb2
 
 from services.common import errors
+from services.game import errors as game_errors
+from services.gateway import errors as gateway_errors
+from services.session import errors as session_errors
 
 
 class RoundOpen(errors.DomainError):
@@ -42,6 +45,16 @@ def test_every_generic_class_names_a_reason_of_the_contract() -> None:
     assert len(reasons) == 16
     for reason in reasons:
         errors.spec_of(reason)
+
+
+@pytest.mark.parametrize("name", ["SessionClosed", "SessionExpired", "SessionReplaced"])
+def test_a_session_that_plays_no_more_is_told_alike_by_every_service(name: str) -> None:
+    assert len({getattr(m, name)().message for m in (gateway_errors, session_errors, game_errors)}) == 1
+
+
+def test_a_refused_choice_or_stake_tells_where_the_right_ones_are() -> None:
+    assert "`choices`" in game_errors.ChoiceUnknown(choice="GREEN").message
+    assert "GET /v1/games" in gateway_errors.StakeNotOnLadder(game_id="g", amount_minor=1).message
 
 
 def test_documented_metadata_may_not_be_forgotten() -> None:
