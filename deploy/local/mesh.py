@@ -6,6 +6,7 @@ import secrets
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -80,6 +81,8 @@ class Mesh:
         for replica in self._replicas.values():
             replica.log_path.write_bytes(b"")
         self._guard: Guard | None = None
+        # A test starts and kills several processes at once, from threads.
+        self._watching = threading.Lock()
 
     @property
     def names(self) -> list[str]:
@@ -277,16 +280,18 @@ class Mesh:
 
     def _watch(self) -> None:
         """The processes end with us, whatever happens to us; the guard itself ends when there are none."""
-        running = {one.name: one.process.pid for one in self._replicas.values() if one.process is not None}
-        pids = running.values()
-        leftovers.record(self.directory, running)
-        if pids and self._guard is None:
-            self._guard = Guard()
-        if self._guard is not None:
-            self._guard.watch(pids)
-            if not pids:
-                self._guard.close()
-                self._guard = None
+        with self._watching:
+            running = {
+                one.name: one.process.pid for one in self._replicas.values() if one.process is not None
+            }
+            leftovers.record(self.directory, running)
+            if running and self._guard is None:
+                self._guard = Guard()
+            if self._guard is not None:
+                self._guard.watch(running.values())
+                if not running:
+                    self._guard.close()
+                    self._guard = None
 
 
 def _free(service: str) -> Ports:
