@@ -10,8 +10,9 @@ from reelmesh.type.v1 import money_pb2
 
 from services.common import VERSION, telemetry
 from services.game.engine import definition, outcome, play, rng
+from services.gateway.edge.reading import Limits
 from services.gateway.edge.rest import Rest
-from services.gateway.edge.server import RestServer
+from services.gateway.edge.server import HttpServer
 from services.gateway.rounds import Played
 
 
@@ -44,8 +45,9 @@ async def _main(port: int, trace_ratio: float) -> None:
     telemetry.setup("edge", ratio=trace_ratio, version=VERSION)
     unused = cast(Any, None)
     rounds = cast(Any, EmptyRounds())
-    rest = Rest(operators=unused, players=unused, rounds=rounds, body_size_bytes_max=65_536)
-    server = RestServer(rest.app(), host="127.0.0.1", port=port, drain_grace_ms=1_000)
+    rest = Rest(operators=unused, players=unused, rounds=rounds)
+    limits = Limits(body_size_bytes_max=65_536)
+    server = HttpServer(rest.answer, host="127.0.0.1", port=port, drain_grace_ms=1_000, limits=limits)
     await server.run_until(asyncio.Event())
 
 

@@ -9,8 +9,9 @@ from reelmesh.wallet.v1 import wallet_pb2_grpc
 from services.common.outbox import Relay
 from services.common.service import Runtime, run
 from services.gateway.config import Config
+from services.gateway.edge.reading import Limits
 from services.gateway.edge.rest import Rest
-from services.gateway.edge.server import RestServer
+from services.gateway.edge.server import HttpServer
 from services.gateway.handlers import Handlers, to_events
 from services.gateway.hops import Hops
 from services.gateway.operators import Operators
@@ -34,12 +35,7 @@ async def compose(runtime: Runtime[Config]) -> None:
         catalogue=Catalogue(stubs, cache_ms=config.catalogue_cache_ms),
         launch_url=config.launch_url,
     )
-    rest = Rest(
-        operators=operators,
-        players=players,
-        rounds=rounds,
-        body_size_bytes_max=config.body_size_bytes_max,
-    )
+    rest = Rest(operators=operators, players=players, rounds=rounds)
     relay = Relay(
         source="gateway",
         engine=runtime.engine,
@@ -50,10 +46,16 @@ async def compose(runtime: Runtime[Config]) -> None:
         gateway_pb2_grpc.add_GatewayServiceServicer_to_server,
         Handlers(operators=operators, players=players, rounds=rounds),
     )
-    rest_server = RestServer(
-        rest.app(), host=config.host, port=config.rest_port, drain_grace_ms=config.drain_grace_ms
+    http = HttpServer(
+        rest.answer,
+        host=config.host,
+        port=config.rest_port,
+        drain_grace_ms=config.drain_grace_ms,
+        limits=Limits(body_size_bytes_max=config.body_size_bytes_max),
     )
-    runtime.background("rest", rest_server.run_until)
+    # Here and not in the background, so that a taken port ends the start.
+    await http.listen()
+    runtime.background("rest", http.run_until)
     runtime.background("relay", relay.run)
     runtime.on_drain(hops.close)
     runtime.on_drain(rounds.drain)

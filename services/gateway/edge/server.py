@@ -1,42 +1,76 @@
-"""Runs the REST application in the service's own loop; the service, not uvicorn, handles signals."""
+"""Listens for HTTP in the service's own loop, until it is told to stop."""
 
 import asyncio
 import contextlib
-from collections.abc import Iterator
+from email.utils import formatdate
 
-import uvicorn
-from starlette.types import ASGIApp
+from services.gateway.edge.http import App, Connection, Shared
+from services.gateway.edge.reading import Limits
+
+_CONNECTIONS_UNACCEPTED_MAX = 2_048
 
 
-class RestServer(uvicorn.Server):
-    """A uvicorn server that is told when to stop."""
+class HttpServer:
+    """Answers with what the app returns. One timer looks after all its connections."""
 
-    def __init__(self, app: ASGIApp, *, host: str, port: int, drain_grace_ms: int) -> None:
-        super().__init__(
-            uvicorn.Config(
-                app,
-                host=host,
-                port=port,
-                log_config=None,
-                access_log=False,
-                lifespan="off",
-                timeout_graceful_shutdown=max(1, drain_grace_ms // 1000),
-                server_header=False,
-                # Nothing here asks who is behind the proxy; the header would be looked for in every request.
-                proxy_headers=False,
+    def __init__(self, app: App, *, host: str, port: int, drain_grace_ms: int, limits: Limits) -> None:
+        self._host, self._port, self._drain_grace_s = host, port, drain_grace_ms / 1000
+        self._app, self._limits = app, limits
+        self._listener: asyncio.Server | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def listen(self) -> int:
+        """Listens and answers; returns the port (0 asks for a free one). Errors: OSError when it is taken."""
+        loop = asyncio.get_running_loop()
+        self._empty = asyncio.Event()
+        self._shared = Shared(self._app, self._limits, loop, on_empty=self._empty.set)
+        try:
+            self._listener = await loop.create_server(
+                lambda: Connection(self._shared), self._host, self._port, backlog=_CONNECTIONS_UNACCEPTED_MAX
             )
-        )
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Nothing: SIGTERM belongs to the service's drain (docs/traps.md, 3)."""
-        yield
+        except OSError:
+            raise OSError(f"cannot listen on {self._host}:{self._port}; is the port taken?") from None
+        self._sweep()
+        port: int = self._listener.sockets[0].getsockname()[1]
+        return port
 
     async def run_until(self, stop: asyncio.Event) -> None:
         """Serves until stop is set, then lets the requests in flight finish."""
-        serving = asyncio.create_task(self.serve())
-        stopping = asyncio.create_task(stop.wait())
-        await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        self.should_exit = True
-        stopping.cancel()
-        await serving
+        if self._listener is None:
+            await self.listen()
+        try:
+            await stop.wait()
+            await self._drain()
+        finally:
+            self._close()
+
+    async def _drain(self) -> None:
+        assert self._listener is not None
+        self._listener.close()
+        self._shared.stopping = True
+        for connection in list(self._shared.connections):
+            connection.drain()
+        if self._shared.connections:
+            self._empty.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._empty.wait(), self._drain_grace_s)
+
+    def _close(self) -> None:
+        """At once. What is under way goes on, and nobody hears of it."""
+        if self._listener is not None:
+            self._listener.close()
+            self._listener = None
+        if self._timer is not None:
+            self._timer.cancel()
+        for connection in list(self._shared.connections):
+            connection.abort()
+
+    def _sweep(self) -> None:
+        """The date of the replies, and whose time is over."""
+        shared = self._shared
+        shared.date = f"date: {formatdate(usegmt=True)}\r\n"
+        now_s = shared.loop.time()
+        for connection in list(shared.connections):
+            if connection.deadline_s <= now_s:
+                connection.expire()
+        self._timer = shared.loop.call_later(self._limits.sweep_interval_s, self._sweep)

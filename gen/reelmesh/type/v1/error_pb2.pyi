@@ -92,7 +92,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_BODY_TOO_LARGE: _ErrorReason.ValueType  # 11
     """The body or message is larger than the limit."""
     ERROR_REASON_BODY_MALFORMED: _ErrorReason.ValueType  # 12
-    """The body is not the message, or over REST the JSON object, that the operation takes."""
+    """The body is not the message, or over REST the JSON object, that the operation takes; or what came is no HTTP."""
     ERROR_REASON_FIELD_MISSING: _ErrorReason.ValueType  # 13
     """A required field is absent or has its zero value."""
     ERROR_REASON_FIELD_INVALID: _ErrorReason.ValueType  # 14
@@ -196,7 +196,7 @@ ERROR_REASON_METHOD_NOT_ALLOWED: ErrorReason.ValueType  # 10
 ERROR_REASON_BODY_TOO_LARGE: ErrorReason.ValueType  # 11
 """The body or message is larger than the limit."""
 ERROR_REASON_BODY_MALFORMED: ErrorReason.ValueType  # 12
-"""The body is not the message, or over REST the JSON object, that the operation takes."""
+"""The body is not the message, or over REST the JSON object, that the operation takes; or what came is no HTTP."""
 ERROR_REASON_FIELD_MISSING: ErrorReason.ValueType  # 13
 """A required field is absent or has its zero value."""
 ERROR_REASON_FIELD_INVALID: ErrorReason.ValueType  # 14

@@ -1,0 +1,86 @@
+"""What is asked and what is answered, apart from how it goes over the wire."""
+
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+from urllib.parse import parse_qsl
+
+import msgspec
+from opentelemetry import trace
+
+from services.common import telemetry
+from services.common import telemetry_names as names
+from services.common.errors import BodyMalformed, DomainError
+
+_STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in HTTPStatus}
+_encode = msgspec.json.Encoder().encode
+
+
+class NotHttp(BodyMalformed):
+    """The request is not HTTP/1.1 as this server takes it."""
+
+    reason = "BODY_MALFORMED"
+
+
+class Request(msgspec.Struct):
+    """A request that was read to its end; one that was refused before has what was read till then."""
+
+    method: str
+    """Empty when none was read."""
+    target: str
+    """As it was sent."""
+    headers: dict[bytes, bytes]
+    """Names in lower case; of a header sent twice, the first."""
+    body: bytes = b""
+    refusal: DomainError | None = None
+    path: str = ""
+    """The target's path, decoded, and its parameters: set by whoever looks for the route."""
+    parameters: dict[str, str] = {}
+    query: str = ""
+
+    def header(self, name: bytes) -> str:
+        """A header's value, empty when there is none. `name`: lower case."""
+        return self.headers.get(name, b"").decode("latin-1")
+
+    def query_value(self, name: str, default: str) -> str:
+        """A value of the query, the last of that name."""
+        return dict(parse_qsl(self.query, keep_blank_values=True)).get(name, default)
+
+
+class Response(msgspec.Struct):
+    """An answer. `after_reply` is awaited once it was written; the client does not wait for it."""
+
+    status: int
+    body: bytes
+    content_type: str = "application/json"
+    headers: dict[str, str] = {}
+    after_reply: Callable[[], Awaitable[None]] | None = None
+
+    def encode(self, *, date: str, close: bool, head_only: bool) -> bytes:
+        """The reply, whole: one write. `date`: the header's line; `head_only`: an answer to HEAD."""
+        head = (
+            f"{_STATUS_LINES[self.status]}{date}content-type: {self.content_type}\r\n"
+            f"content-length: {len(self.body)}\r\n"
+        )
+        for name, value in self.headers.items():
+            head += f"{name}: {value}\r\n"
+        head += "connection: close\r\n\r\n" if close else "\r\n"
+        return head.encode("latin-1") + (b"" if head_only else self.body)
+
+
+def problem(error: DomainError) -> Response:
+    """RFC 9457: the same reason, class and trace id as over gRPC."""
+    trace.get_current_span().set_attribute(names.ERROR_REASON, error.reason)
+    body = {
+        "type": f"https://reelmesh.dev/errors/{error.reason}",
+        "title": error.reason.replace("_", " ").capitalize(),
+        "status": error.http_status,
+        "detail": error.message,
+        "reason": error.reason,
+        "class": error.error_class,
+        "metadata": error.metadata,
+        "trace_id": telemetry.trace_id(),
+    }
+    response = Response(error.http_status, _encode(body), "application/problem+json")
+    if "retry_after_ms" in error.metadata:
+        response.headers["retry-after"] = str(-(-int(error.metadata["retry_after_ms"]) // 1000))
+    return response
