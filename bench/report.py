@@ -33,7 +33,7 @@ _HOPS = ("authorize", "play", "settle", "finish")
 
 def facts(directory: Path) -> dict[str, str]:
     """What the figures were taken on."""
-    packages = ("grpcio", "psycopg", "sqlalchemy", "uvicorn", "uvloop")
+    packages = ("grpcio", "httptools", "psycopg", "sqlalchemy", "uvloop")
     return {
         "commit": _commit(),
         "machine": f"{machine.processor()}, {platform.system()} {platform.release()}",
