@@ -12,7 +12,6 @@ from reelmesh.game.v1 import game_pb2
 from reelmesh.session.v1 import session_pb2
 from reelmesh.wallet.v1 import wallet_pb2
 
-from services.common import telemetry
 from services.common.batching import Batcher
 from services.common.errors import DomainError, from_proto
 from services.gateway.stubs import Stubs
@@ -23,7 +22,8 @@ R = TypeVar("R")
 class Hops:
     """Authorize, Play, Settle and Finish as the spin calls them: one item in, its own answer or error out.
 
-    The answer is a future: whoever waits for it may end it when its own time is over.
+    Each item carries its own traceparent. The answer is a future: whoever waits for it may end it when its own
+    time is over.
     """
 
     def __init__(self, stubs: Stubs, *, finish_linger_ms: int) -> None:
@@ -47,27 +47,23 @@ class Hops:
 
     def authorize(self, request: session_pb2.AuthorizeRequest) -> asyncio.Future[session_pb2.Authorization]:
         """Errors: as SessionService.Authorize."""
-        request.traceparent = telemetry.traceparent()
         return self._authorize.put(request)
 
-    def play(self, authorization: session_pb2.Authorization) -> asyncio.Future[game_pb2.PlayResponse]:
+    def play(self, request: game_pb2.PlayRequest) -> asyncio.Future[game_pb2.PlayResponse]:
         """Errors: as GameService.Play."""
-        return self._play.put(
-            game_pb2.PlayRequest(authorization=authorization, traceparent=telemetry.traceparent())
-        )
+        return self._play.put(request)
 
     def settle(self, request: wallet_pb2.SettleRequest) -> asyncio.Future[wallet_pb2.Settlement]:
         """Errors: as WalletService.Settle."""
-        request.traceparent = telemetry.traceparent()
         return self._settle.put(request)
 
-    def finish(self, settlement: wallet_pb2.Settlement) -> asyncio.Future[game_pb2.Round]:
+    def finish(self, request: game_pb2.FinishRequest) -> asyncio.Future[game_pb2.Round]:
         """On the hot path. Errors: as GameService.Finish."""
-        return self._finish.put(_finish_request(settlement))
+        return self._finish.put(request)
 
-    def finish_later(self, settlement: wallet_pb2.Settlement) -> None:
+    def finish_later(self, request: game_pb2.FinishRequest) -> None:
         """Off the hot path: lingers until a batch has gathered; nobody waits for the answer."""
-        self._finish_later.post(_finish_request(settlement))
+        self._finish_later.post(request)
 
     async def close(self) -> None:
         """Returns when everything submitted is answered."""
@@ -107,10 +103,6 @@ class Hops:
         request = game_pb2.BatchFinishRequest(requests=requests, omit_rounds=True)
         answer = await self._stubs.game.BatchFinish(request)
         return _results(answer.results, lambda result: result.round)
-
-
-def _finish_request(settlement: wallet_pb2.Settlement) -> game_pb2.FinishRequest:
-    return game_pb2.FinishRequest(settlement=settlement, traceparent=telemetry.traceparent())
 
 
 def _results(results: Any, value: Callable[[Any], R]) -> list[R | DomainError]:

@@ -20,7 +20,7 @@ from services.common import fields
 from services.common.errors import Overloaded, Unavailable, from_proto
 from services.gateway import errors
 from services.gateway.hops import Hops
-from services.gateway.patience import SILENT, Patience
+from services.gateway.patience import SILENT, Deadlines, Patience
 from services.gateway.stubs import Stubs
 
 log = logging.getLogger(__name__)
@@ -49,7 +49,7 @@ class Rounds:
     def __init__(self, hops: Hops, stubs: Stubs, *, deadline_ms: int, in_flight_max: int) -> None:
         self._hops = hops
         self._stubs = stubs
-        self._deadline_s = deadline_ms / 1000
+        self._deadlines = Deadlines(deadline_ms / 1000)
         # Spins that are not authorised yet; after that they are owned, whatever becomes of their callers.
         self._authorizing, self._in_flight_max = 0, in_flight_max
         self._owned: set[asyncio.Task[None]] = set()
@@ -62,24 +62,33 @@ class Rounds:
         # Checked before it joins others in a batch: nothing that one caller sends may weigh on them.
         fields.require_uuid(request_id, "request_id")
         fields.require_money(stake, "stake")
-        # More would only wait until their deadline, and make all the others wait.
-        if self._authorizing + len(self._owned) >= self._in_flight_max:
-            raise Overloaded(retry_after_ms=_RETRY_AFTER_MS)
-        patience = Patience(self._deadline_s)
+        self.require_room()
+        patience = self._deadlines.start()
         self._authorizing += 1
         try:
-            authorize = session_pb2.AuthorizeRequest(token=token, request_id=request_id, stake=stake)
+            authorize = session_pb2.AuthorizeRequest(
+                token=token, request_id=request_id, stake=stake, traceparent=patience.traceparent
+            )
             authorization = await patience.hop(self._hops.authorize, authorize, repeat=SILENT)
         finally:
             self._authorizing -= 1
         return await self._own(self._play(authorization, patience), patience)
+
+    def require_room(self) -> None:
+        """Room for one more spin; before its body is looked at, when there are too many.
+
+        Errors: RESOURCE_EXHAUSTED/OVERLOADED
+        """
+        # More would only wait until their deadline, and make all the others wait.
+        if self._authorizing + len(self._owned) >= self._in_flight_max:
+            raise Overloaded(retry_after_ms=_RETRY_AFTER_MS)
 
     async def act(self, token: str, request: gateway_pb2.ActRequest) -> Played:
         """A player's choice, idempotent on (round_id, step).
 
         Errors: as GatewayService.Act
         """
-        patience = Patience(self._deadline_s)
+        patience = self._deadlines.start()
         get = session_pb2.GetSessionRequest(token=token)
         found = await patience.call(self._stubs.session.GetSession, get)
         act = game_pb2.ActRequest(
@@ -94,7 +103,7 @@ class Rounds:
 
     async def collect(self, round_: game_pb2.Round) -> game_pb2.Round:
         """Ends a round because its session was closed (R9); what stays silent the reconciler ends (R7)."""
-        patience = Patience(self._deadline_s)
+        patience = self._deadlines.start()
         return await self._own(self._collect(round_, patience), patience)
 
     async def _collect(self, round_: game_pb2.Round, patience: Patience) -> game_pb2.Round:
@@ -129,18 +138,21 @@ class Rounds:
         return await answer
 
     async def _play(self, authorization: session_pb2.Authorization, patience: Patience) -> Played:
-        played = await patience.hop(self._hops.play, authorization)
+        play = game_pb2.PlayRequest(authorization=authorization, traceparent=patience.traceparent)
+        played = await patience.hop(self._hops.play, play)
         _raise_if_over(played.round)
         if played.round.state not in _ASK_WALLET:
             balance = await self._balance(played.round.account_id, played.round.operator_id, patience)
             return Played(played.round, balance)
+        played.settle.traceparent = patience.traceparent
         settlement = await patience.hop(self._hops.settle, played.settle)
+        finish = game_pb2.FinishRequest(settlement=settlement, traceparent=patience.traceparent)
         if played.settle.step == wallet_pb2.SETTLE_STEP_STAKE:
             # A round that offers a choice is answered only after OPEN is recorded (R8).
-            round_ = await patience.hop(self._hops.finish, settlement)
+            round_ = await patience.hop(self._hops.finish, finish)
         else:
             if played.round.state == game_pb2.ROUND_STATE_PENDING:
-                self._finish_later(settlement)
+                self._finish_later(finish)
             round_ = _settled(played, settlement)
         _raise_if_not_taken(settlement)
         _raise_if_over(round_)
@@ -162,13 +174,15 @@ class Rounds:
         acted = await patience.call(self._stubs.game.Act, act)
         if not acted.HasField("payout"):
             return acted.round, None
+        acted.payout.traceparent = patience.traceparent
         settlement = await patience.hop(self._hops.settle, acted.payout)
-        return await patience.hop(self._hops.finish, settlement), settlement.current_balance
+        finish = game_pb2.FinishRequest(settlement=settlement, traceparent=patience.traceparent)
+        return await patience.hop(self._hops.finish, finish), settlement.current_balance
 
-    def _finish_later(self, settlement: wallet_pb2.Settlement) -> None:
+    def _finish_later(self, finish: game_pb2.FinishRequest) -> None:
         """Off the hot path. When it fails the reconciler records the same answer (R7)."""
         with suppress(Overloaded, Unavailable):
-            self._hops.finish_later(settlement)
+            self._hops.finish_later(finish)
 
     async def _balance(self, account_id: int, operator_id: str, patience: Patience) -> money_pb2.Money:
         request = wallet_pb2.GetAccountRequest(account_id=account_id, operator_id=operator_id)

@@ -161,6 +161,7 @@ class Rest:
 
     async def spin(self, request: Request) -> dict[str, Any]:
         """POST /v1/spins"""
+        self._rounds.require_room()
         token = player_token(bearer(request.header(b"authorization")))
         body = messages.decode(request.body, messages.Spin)
         stake = messages.money(body.stake, "stake")
