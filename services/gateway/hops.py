@@ -22,8 +22,8 @@ R = TypeVar("R")
 class Hops:
     """Authorize, Play, Settle and Finish as the spin calls them: one item in, its own answer or error out.
 
-    Each item carries its own traceparent. The answer is a future: whoever waits for it may end it when its own
-    time is over.
+    Each item carries its own traceparent. The answer is a future: whoever waits for it may end it when its
+    own time is over.
     """
 
     def __init__(self, stubs: Stubs, *, finish_linger_ms: int) -> None:
