@@ -24,6 +24,9 @@ class EmptyRounds:
         spin = play.spin(game, stake_minor=100, draws=rng.Draws())
         self._outcome_json = outcome.encode_outcome(spin.outcome)
 
+    def require_room(self) -> None:
+        """There always is."""
+
     async def spin(self, token: str, request_id: str, stake: money_pb2.Money) -> Played:
         """The answer that a spin gets, without the spin."""
         balance = money_pb2.Money(currency_code="EUR", amount_minor=100_000)
