@@ -1,6 +1,7 @@
 """The bench's empty edge answers what a mesh would."""
 
 import asyncio
+import os
 import sys
 
 import httpx
