@@ -21,7 +21,7 @@ async def test_the_empty_edge_settles_every_spin() -> None:
         "bench.edge",
         str(port),
         "0.1",
-        cwd=REPOSITORY,
+        env={**os.environ, "PYTHONPATH": f"{REPOSITORY}:{REPOSITORY / 'gen'}"},
         stdout=asyncio.subprocess.DEVNULL,
     )
     url = f"http://127.0.0.1:{port}/v1/spins"
