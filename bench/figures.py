@@ -186,6 +186,7 @@ class Overload(msgspec.Struct, frozen=True, kw_only=True):
     """What a flood left of the peak, and how it was afterwards; medians of the passes."""
 
     offered_per_s: float
+    """What was sent: the load client may not manage what was meant."""
     peak_per_s: float
     kept: float
     """Spins answered per second during the flood, as a share of the peak."""
@@ -198,8 +199,8 @@ class Overload(msgspec.Struct, frozen=True, kw_only=True):
     """Spins per second of a closed loop right after that, as a share of the same loop before the flood."""
 
 
-def overload(rows: Sequence[Row], *, factor: float) -> Overload | None:
-    """The flood's figures: each pass against its own peak; None without a flood. `factor`: times the peak."""
+def overload(rows: Sequence[Row]) -> Overload | None:
+    """The flood's figures: each pass against its own peak; None without a flood."""
     found = []
     for pass_no in sorted({row.pass_no for row in rows}):
         ours = [row for row in rows if row.pass_no == pass_no and row.subject == REELMESH]
@@ -211,7 +212,7 @@ def overload(rows: Sequence[Row], *, factor: float) -> Overload | None:
         refused = sum(flood.refused.values())
         found.append(
             Overload(
-                offered_per_s=factor * max(closed.values()),
+                offered_per_s=(refused + flood.spins) / (flood.seconds - flood.quiet_s),
                 peak_per_s=max(closed.values()),
                 kept=flood.spins_per_s / max(closed.values()),
                 refused_share=refused / max(1, refused + flood.spins),

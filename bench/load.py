@@ -2,7 +2,7 @@
 
 Closed loop: a player spins again as soon as the last spin is answered. Open loop: spins come at random times
 at a given mean rate; who waits for a free player waits too, for latency counts from the intended time. Flood:
-as open, and a spin that is refused for overload is not repeated: others are there already.
+as open, but who is refused for overload, or finds no free player, goes away: others are there already.
 One plan comes in on stdin, "ready" goes out, a line comes in, one result goes out.
 """
 
@@ -21,6 +21,7 @@ from bench.figures import percentile
 
 # What a good client does with an answer that its id may be sent again.
 RETRY_PAUSE_S = 0.05
+FLOOD_TICK_S = 0.005
 _AGAIN = (b'"class":"RETRY_SAME_ID"', b'"class":"NOT_YET"')
 _OVERLOADED = b'"reason":"OVERLOADED"'
 _LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
@@ -251,11 +252,13 @@ class Load:
         while self._next_s <= now_s and self._next_s < self._window_s[1]:
             if self._idle:
                 self._begin(self._idle.popleft(), self._next_s)
-            else:
+            elif self.plan.mode == "open":
                 self._due.append(self._next_s)
             self._next_s += self._random.expovariate(self.plan.rate_per_s)
         if self._next_s < self._window_s[1]:
-            self._loop.call_at(self._next_s, self._arrive)
+            # A timer for each of ten thousand a second would cost more than sending them.
+            tick_s = FLOOD_TICK_S if self.plan.mode == "flood" else 0.0
+            self._loop.call_at(max(self._next_s, now_s + tick_s), self._arrive)
         else:
             self._loop.call_at(self._window_s[1], self._end)
 

@@ -147,7 +147,7 @@ class Bench:
         found = report.Found(
             rows=self.rows,
             floors=self.floors,
-            overload=overload(self.rows, factor=FLOOD_FACTOR),
+            overload=overload(self.rows),
             books=books,
             void=void,
             facts=facts,
