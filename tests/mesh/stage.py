@@ -173,18 +173,22 @@ class Stage:
         """Game's and the wallet's."""
         return self._keys["seal_key"].encode()
 
-    async def authorize(self, player: Player, request_id: str) -> session_pb2.Authorization:
+    async def authorize(
+        self, player: Player, request_id: str, stake_minor: int = STAKE_MINOR
+    ) -> session_pb2.Authorization:
         """A spin that session allowed, and that goes no further."""
         ask = session_pb2.AuthorizeRequest(
-            token=player.token, request_id=request_id, stake=money(STAKE_MINOR)
+            token=player.token, request_id=request_id, stake=money(stake_minor)
         )
         answer = await self.answer(self.internal("session", "Authorize", ask))
         authorization: session_pb2.Authorization = answer.authorization
         return authorization
 
-    async def play(self, player: Player, request_id: str) -> game_pb2.PlayResponse:
+    async def play(
+        self, player: Player, request_id: str, stake_minor: int = STAKE_MINOR
+    ) -> game_pb2.PlayResponse:
         """A round that is drawn, and that nobody settles."""
-        ask = game_pb2.PlayRequest(authorization=await self.authorize(player, request_id))
+        ask = game_pb2.PlayRequest(authorization=await self.authorize(player, request_id, stake_minor))
         played: game_pb2.PlayResponse = await self.answer(self.internal("game", "Play", ask))
         return played
 

@@ -150,7 +150,7 @@ async def refuse(stage: Stage, player: Player) -> Spun:
 async def void(stage: Stage) -> Spun:
     """A round that was drawn, and voided as the reconciler does it."""
     player, request_id = await stage.player(funds_minor=FUNDS_MINOR), new_id()
-    drawn = (await stage.play(player, request_id)).round
+    drawn = (await stage.play(player, request_id, STAKE_MINOR)).round
     ask = wallet_pb2.VoidRequest(round_id=drawn.round_id, account_id=drawn.account_id)
     answer = await stage.answer(stage.internal("wallet", "Void", ask, caller="game"))
     finish = game_pb2.FinishRequest(settlement=answer.settlement)
