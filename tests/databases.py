@@ -5,8 +5,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 from deploy.local.databases import Server
 
-# A crash of the machine may cost a test its data; a killed process loses nothing.
-TEST_SETTINGS = {"fsync": "off", "shared_buffers": "64MB"}
+# A crash of the machine may cost a test its data; a killed process loses nothing. Without autovacuum a plan
+# does not depend on when it came by.
+TEST_SETTINGS = {"fsync": "off", "shared_buffers": "64MB", "autovacuum": "off"}
 
 
 class Databases:
