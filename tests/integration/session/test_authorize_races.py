@@ -201,8 +201,6 @@ async def test_a_batch_of_two_hundred_reads_each_row_by_its_index(engine: AsyncE
         "insert into spin_authorization select a, gen_random_uuid(), gen_random_uuid(), 1, clock_timestamp() "
         "from generate_series(1, 20000) a",
     )
-    # As after a while of service; else the plan depends on whether autovacuum has come by.
-    await players.sql(engine, "analyze session, spin_authorization")
     asks = [
         SpinAsk(hashlib.sha256(f"token{n}".encode()).digest(), str(uuid.uuid4()), "USD", 100)
         for n in range(1, 201)
@@ -215,5 +213,4 @@ async def test_a_batch_of_two_hundred_reads_each_row_by_its_index(engine: AsyncE
         assert all(isinstance(answer, SpinAuthorization) for answer in answers)
         assert after["scanned"] == before["scanned"]
         # New: to lock and to touch the session. Known: to lock, to meet the authorisation, to read both.
-        # A few more where the first pass left an older version of a row.
-        assert after["fetched"] - before["fetched"] <= 4 * len(asks) + 10
+        assert after["fetched"] - before["fetched"] <= 4 * len(asks)
