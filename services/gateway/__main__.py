@@ -10,6 +10,7 @@ from services.common.outbox import Relay
 from services.common.service import Runtime, run
 from services.gateway.config import Config
 from services.gateway.edge.reading import Limits
+from services.gateway.edge.refusals import Refusals
 from services.gateway.edge.rest import Rest
 from services.gateway.edge.server import HttpServer
 from services.gateway.handlers import Handlers, to_events
@@ -27,6 +28,8 @@ async def compose(runtime: Runtime[Config]) -> None:
     once = _stubs(runtime, retry=False)
     hops = Hops(once, finish_linger_ms=config.finish_linger_ms)
     rounds = Rounds(hops, once, deadline_ms=config.spin_deadline_ms, in_flight_max=config.spins_in_flight_max)
+    if runtime.telemetry.meter_provider is not None:
+        rounds.observe_with(runtime.telemetry.meter_provider.get_meter("reelmesh"))
     operators = Operators(runtime.engine, cache_ms=config.api_key_cache_ms)
     players = Players(
         stubs,
@@ -52,6 +55,7 @@ async def compose(runtime: Runtime[Config]) -> None:
         port=config.rest_port,
         drain_grace_ms=config.drain_grace_ms,
         limits=Limits(body_size_bytes_max=config.body_size_bytes_max),
+        refuse=Refusals(rounds).refuse,
     )
     # Here and not in the background, so that a taken port ends the start.
     await http.listen()

@@ -6,10 +6,11 @@ a caller does stops the spin before it is settled (R6).
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterable
 from contextlib import suppress
 from typing import Any, NamedTuple, TypeVar
 
+from opentelemetry.metrics import CallbackOptions, Meter, Observation
 from reelmesh.game.v1 import game_pb2
 from reelmesh.gateway.v1 import gateway_pb2
 from reelmesh.session.v1 import session_pb2
@@ -17,6 +18,7 @@ from reelmesh.type.v1 import error_pb2, money_pb2
 from reelmesh.wallet.v1 import wallet_pb2
 
 from services.common import fields
+from services.common import telemetry_names as names
 from services.common.errors import Overloaded, Unavailable, from_proto
 from services.gateway import errors
 from services.gateway.hops import Hops
@@ -53,6 +55,8 @@ class Rounds:
         # Spins that are not authorised yet; after that they are owned, whatever becomes of their callers.
         self._authorizing, self._in_flight_max = 0, in_flight_max
         self._owned: set[asyncio.Task[None]] = set()
+        self.refused = 0
+        """Spins for which there was no room, since the start."""
 
     async def spin(self, token: str, request_id: str, stake: money_pb2.Money) -> Played:
         """One spin, idempotent on (account, request_id).
@@ -79,9 +83,22 @@ class Rounds:
 
         Errors: RESOURCE_EXHAUSTED/OVERLOADED
         """
-        # More would only wait until their deadline, and make all the others wait.
-        if self._authorizing + len(self._owned) >= self._in_flight_max:
-            raise Overloaded(retry_after_ms=_RETRY_AFTER_MS)
+        if self.full:
+            self.refused += 1
+            raise no_room()
+
+    @property
+    def full(self) -> bool:
+        """Whether there is no room: more would only wait until their deadline, and make all others wait."""
+        return self._authorizing + len(self._owned) >= self._in_flight_max
+
+    def observe_with(self, meter: Meter) -> None:
+        """Registers the counter of refused spins, which the exporter reads when it wants to."""
+
+        def observe(options: CallbackOptions) -> Iterable[Observation]:
+            yield Observation(self.refused, {names.ERROR_REASON: Overloaded.reason})
+
+        meter.create_observable_counter("reelmesh.spin.refused", [observe], unit="{spin}")
 
     async def act(self, token: str, request: gateway_pb2.ActRequest) -> Played:
         """A player's choice, idempotent on (round_id, step).
@@ -203,6 +220,11 @@ async def _tell(work: Coroutine[Any, Any, T], answer: "asyncio.Future[T]", patie
             answer.set_result(result)
     finally:
         patience.end()
+
+
+def no_room() -> Overloaded:
+    """What a spin is told for which there is no room."""
+    return Overloaded(retry_after_ms=_RETRY_AFTER_MS)
 
 
 def reason_name(reason: error_pb2.ErrorReason.ValueType) -> str:

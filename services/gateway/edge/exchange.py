@@ -67,6 +67,36 @@ class Response(msgspec.Struct):
         return head.encode("latin-1") + (b"" if head_only else self.body)
 
 
+class Template:
+    """An answer that is given too often to be made each time: it changes with the date and the trace id."""
+
+    def __init__(self, response: Response, trace_id: str) -> None:
+        """`response`: one such answer, `trace_id`: the trace that it names."""
+        self._response, self._trace_id = response, trace_id.encode()
+        self._date = ""
+        self._parts: dict[bool, list[bytes]] = {}
+
+    def encode(self, trace_id: bytes, *, date: str, close: bool) -> bytes:
+        """The reply as its response would be encoded, naming another trace."""
+        if date != self._date:
+            self._date, self._parts = date, {}
+        if close not in self._parts:
+            reply = self._response.encode(date=date, close=close, head_only=False)
+            self._parts[close] = reply.split(self._trace_id)
+        return trace_id.join(self._parts[close])
+
+
+class Refusal(msgspec.Struct):
+    """An answer by template."""
+
+    template: Template
+    trace_id: bytes
+
+    def encode(self, *, date: str, close: bool, head_only: bool) -> bytes:
+        """As a response. `head_only`: never, no template is for HEAD."""
+        return self.template.encode(self.trace_id, date=date, close=close)
+
+
 def problem(error: DomainError) -> Response:
     """RFC 9457: the same reason, class and trace id as over gRPC."""
     trace.get_current_span().set_attribute(names.ERROR_REASON, error.reason)

@@ -9,12 +9,14 @@ from dataclasses import dataclass, field
 from typing import TypeAlias, cast
 
 from services.common.errors import Internal
-from services.gateway.edge.exchange import Request, Response, problem
+from services.gateway.edge.exchange import Refusal, Request, Response, problem
 from services.gateway.edge.reading import Limits, Reader
 
 log = logging.getLogger(__name__)
 
 App: TypeAlias = Callable[[Request], Awaitable[Response]]
+# What is refused at once; None: ask the app.
+Refuse: TypeAlias = Callable[[Request], Refusal | None]
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 # The reader does not stop within what it is given, so it is given no more than this at a time.
 _SLICE_SIZE_BYTES = 4_096
@@ -25,6 +27,7 @@ class Shared:
     """What the connections of a server have in common."""
 
     app: App
+    refuse: Refuse
     limits: Limits
     loop: asyncio.AbstractEventLoop
     # The header, a line of its own.
@@ -54,6 +57,8 @@ class Connection(asyncio.Protocol):
         self._waiting: deque[Request] = deque()
         self._unread = b""
         self._continue_owed = False
+        # The first request of what was just received.
+        self._first = False
         # We do not read; the client takes no answers; it sends nothing more.
         self._paused = self._blocked = self._eof = False
         self._set_deadline(self._limits.idle_timeout_s)
@@ -71,7 +76,9 @@ class Connection(asyncio.Protocol):
         if self._paused:
             self._unread += data
         else:
+            self._first = True
             self._read(data)
+            self._first = False
 
     def eof_received(self) -> bool:
         """Whether to stay: who ends only the own side still gets the answers."""
@@ -131,10 +138,12 @@ class Connection(asyncio.Protocol):
         self.deadline_s = math.inf
         if self._shared.stopping:
             self._reader.end()
-        if self._task is None:
-            self._start(request)
-        else:
+        if self._task is not None:
             self._waiting.append(request)
+        elif (refusal := self._refuse(request)) is not None:
+            self._reply(request, refusal)
+        else:
+            self._start(request)
 
     # A request's way through
 
@@ -147,6 +156,11 @@ class Connection(asyncio.Protocol):
                 self._pause()
                 return
             self._reader.feed(data[first : first + _SLICE_SIZE_BYTES])
+
+    def _refuse(self, request: Request) -> Refusal | None:
+        """The answer to what needs no task: to one request at a time, for the same reason as below."""
+        first, self._first = self._first, False
+        return self._shared.refuse(request) if first else None
 
     def _start(self, request: Request) -> None:
         # A task each, so that one client's many requests leave the loop to others.
@@ -167,7 +181,7 @@ class Connection(asyncio.Protocol):
             await asyncio.sleep(0)
             await response.after_reply()
 
-    def _reply(self, request: Request, response: Response) -> None:
+    def _reply(self, request: Request, response: Response | Refusal) -> None:
         self._task = None
         if self._transport.is_closing():
             self._shared.forget(self)

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 from email.utils import formatdate
 
-from services.gateway.edge.http import App, Connection, Shared
+from services.gateway.edge.http import App, Connection, Refuse, Shared
 from services.gateway.edge.reading import Limits
 
 _CONNECTIONS_UNACCEPTED_MAX = 2_048
@@ -13,9 +13,19 @@ _CONNECTIONS_UNACCEPTED_MAX = 2_048
 class HttpServer:
     """Answers with what the app returns. One timer looks after all its connections."""
 
-    def __init__(self, app: App, *, host: str, port: int, drain_grace_ms: int, limits: Limits) -> None:
+    def __init__(
+        self,
+        app: App,
+        *,
+        host: str,
+        port: int,
+        drain_grace_ms: int,
+        limits: Limits,
+        refuse: Refuse = lambda _: None,
+    ) -> None:
+        """`refuse`: asked before the app, for what is answered at once."""
         self._host, self._port, self._drain_grace_s = host, port, drain_grace_ms / 1000
-        self._app, self._limits = app, limits
+        self._app, self._refuse, self._limits = app, refuse, limits
         self._listener: asyncio.Server | None = None
         self._timer: asyncio.TimerHandle | None = None
 
@@ -23,7 +33,7 @@ class HttpServer:
         """Listens and answers; returns the port (0 asks for a free one). Errors: OSError when it is taken."""
         loop = asyncio.get_running_loop()
         self._empty = asyncio.Event()
-        self._shared = Shared(self._app, self._limits, loop, on_empty=self._empty.set)
+        self._shared = Shared(self._app, self._refuse, self._limits, loop, on_empty=self._empty.set)
         try:
             self._listener = await loop.create_server(
                 lambda: Connection(self._shared), self._host, self._port, backlog=_CONNECTIONS_UNACCEPTED_MAX

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from services.gateway.edge.exchange import Request, Response, problem
+from services.gateway.edge.http import Refuse
 from services.gateway.edge.reading import Limits
 from services.gateway.edge.server import HttpServer
 
@@ -136,17 +137,31 @@ class Served:
             await self.running
 
 
-def http_server(app: App, *, port: int = 0, drain_grace_ms: int = 10_000, **limits: Any) -> HttpServer:
+def http_server(
+    app: App,
+    *,
+    port: int = 0,
+    drain_grace_ms: int = 10_000,
+    refuse: Refuse = lambda _: None,
+    **limits: Any,
+) -> HttpServer:
     """A server that does not listen yet; 0 is a free port."""
     own = {"body_size_bytes_max": BODY_SIZE_BYTES_MAX, "sweep_interval_s": 0.01}
-    return HttpServer(app, host=HOST, port=port, drain_grace_ms=drain_grace_ms, limits=Limits(**own | limits))
+    return HttpServer(
+        app,
+        host=HOST,
+        port=port,
+        drain_grace_ms=drain_grace_ms,
+        limits=Limits(**own | limits),
+        refuse=refuse,
+    )
 
 
 @asynccontextmanager
-async def serving(*, drain_grace_ms: int = 10_000, **limits: Any) -> AsyncIterator[Served]:
+async def serving(app: App | None = None, **options: Any) -> AsyncIterator[Served]:
     """A server with these limits; bodies of 1,000 bytes and no time-out that a test would reach."""
-    app = App()
-    server = http_server(app, drain_grace_ms=drain_grace_ms, **limits)
+    app = app or App()
+    server = http_server(app, **options)
     port, stop = await server.listen(), asyncio.Event()
     served = Served(app, port, stop, asyncio.create_task(server.run_until(stop)))
     try:
