@@ -130,7 +130,8 @@ class Load:
         self.repeated = 0
         self._loop = asyncio.get_running_loop()
         self._random = random.Random(plan.seed)
-        self._ids = random.SystemRandom()
+        # Nobody guesses them here, and the system's generator would be a call into the kernel for each.
+        self._ids = random.Random(random.SystemRandom().getrandbits(128))
         self._idle: deque[Player] = deque()
         self._due: deque[float] = deque()
         self._next_s = 0.0
