@@ -24,7 +24,7 @@ class ServiceConfig:
     admin_port: int
     # postgresql+psycopg://role:password@host:port/database; never logged.
     database_url: str = field(repr=False)
-    # Connections to the database, also the most statements in flight.
+    # Connections to the database in the pool; what is batched has one each beside it.
     database_pool_size: int = 10
     # Shared key of the development service tokens.
     identity_key: str = field(repr=False)

@@ -7,9 +7,11 @@ from contextlib import asynccontextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import psycopg
 from opentelemetry.trace import Link, Span, SpanKind
+from psycopg.pq import TransactionStatus
 from sqlalchemy import TextClause, event, exc
 from sqlalchemy.dialects.postgresql import psycopg as psycopg_dialect
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -45,6 +47,12 @@ def create_engine(
         "lock_timeout": LOCK_TIMEOUT_MS,
         "idle_in_transaction_session_timeout": IDLE_IN_TRANSACTION_TIMEOUT_MS,
     }
+    arguments = {
+        "application_name": application_name,
+        "connect_timeout": CONNECT_TIMEOUT_S,
+        "prepare_threshold": 0,
+        "options": " ".join(f"-c {key}={value}" for key, value in settings.items()),
+    }
     engine = create_async_engine(
         url,
         pool_size=pool_size,
@@ -55,30 +63,71 @@ def create_engine(
         pool_use_lifo=True,
         # Parameters may hold an outcome (R2) or a token: never in an exception's text.
         hide_parameters=True,
-        connect_args={
-            "application_name": application_name,
-            "connect_timeout": CONNECT_TIMEOUT_S,
-            "prepare_threshold": 0,
-            "options": " ".join(f"-c {key}={value}" for key, value in settings.items()),
-        },
+        connect_args=arguments,
     )
     event.listen(engine.sync_engine, "checkout", _refuse_dead)
+    _lanes[engine] = _Lane(engine, arguments)
     return engine
 
 
 def _refuse_dead(connection: Any, record: object, proxy: object) -> None:
-    """Has the pool connect anew where the server hung up meanwhile.
+    """Has the pool connect anew where the server hung up meanwhile."""
+    if _hung_up(connection.driver_connection):
+        raise exc.DisconnectionError
 
-    An idle connection has nothing to read but its end. Asking the kernel costs 3 us; the pool's own ping is a
-    round trip, and half of what a batch's transaction cost beside its statement (docs/performance.md).
+
+def _hung_up(driver: psycopg.AsyncConnection[Any]) -> bool:
+    """Whether the server ended a connection that lay idle.
+
+    It has nothing to read but its end. Asking the kernel costs 3 us; a ping is a round trip, and half of what
+    a batch's transaction cost beside its statement (docs/performance.md).
     """
-    driver: psycopg.AsyncConnection[Any] = connection.driver_connection
-    if not driver.closed:
-        poll = select.poll()
-        poll.register(driver.fileno(), select.POLLIN)
-        if not poll.poll(0):
-            return
-    raise exc.DisconnectionError
+    if driver.closed:
+        return True
+    poll = select.poll()
+    poll.register(driver.fileno(), select.POLLIN)
+    return bool(poll.poll(0))
+
+
+class _Lane:
+    """Connections beside the pool for what many spins wait for: the pool's check-out costs 0.1 ms each time.
+
+    They commit by themselves. There are as many as statements were ever in flight at once: one per batcher.
+    """
+
+    def __init__(self, engine: AsyncEngine, arguments: Mapping[str, Any]) -> None:
+        _, address = engine.dialect.create_connect_args(engine.url)
+        self._arguments = {**address, **arguments, "autocommit": True}
+        self._idle: list[psycopg.AsyncConnection[Any]] = []
+        self._disposals = 0
+        event.listen(engine.sync_engine, "engine_disposed", self._dispose)
+
+    @asynccontextmanager
+    async def driver(self) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
+        """A connection that nobody else has. Errors: as psycopg's connect."""
+        disposals, driver = self._disposals, self._idle.pop() if self._idle else None
+        if driver is not None and _hung_up(driver):
+            driver.pgconn.finish()
+            driver = None
+        if driver is None:
+            driver = await psycopg.AsyncConnection.connect(**self._arguments)
+        try:
+            yield driver
+        finally:
+            # One that was left in the middle of something, or belongs to an engine that has ended, goes.
+            if disposals == self._disposals and driver.info.transaction_status == TransactionStatus.IDLE:
+                self._idle.append(driver)
+            else:
+                driver.pgconn.finish()
+
+    def _dispose(self, engine: object) -> None:
+        self._disposals += 1
+        idle, self._idle = self._idle, []
+        for driver in idle:
+            driver.pgconn.finish()
+
+
+_lanes: WeakKeyDictionary[AsyncEngine, _Lane] = WeakKeyDictionary()
 
 
 def schema_version(service: str) -> str:
@@ -88,7 +137,7 @@ def schema_version(service: str) -> str:
 
 
 class HotConnection:
-    """The driver's connection in a transaction of the pool: for statements that many spins wait for.
+    """A connection of the driver, beside the pool: for statements that many spins wait for.
 
     Rows are plain tuples, errors the driver's own. SQLAlchemy's execution would cost 0.5 ms a statement.
     """
@@ -137,10 +186,9 @@ async def hot_transaction(
 ) -> AsyncIterator[HotConnection]:
     """The same for a batch: what runs in it are HotConnection's statements, constants all of them."""
     async with _spanned(engine, name, links):
-        async with _driver(engine) as driver:
+        async with _lanes[engine].driver() as driver, driver.transaction():
             yield HotConnection(driver)
             await failpoints.reach("before_commit", name)
-            await driver.commit()
         await failpoints.reach("after_commit", name)
 
 
@@ -157,25 +205,8 @@ async def hot_statements(
         async with hot_transaction(engine, name, links=links) as connection:
             yield connection
         return
-    async with _spanned(engine, name, links), _driver(engine) as driver:
-        await driver.set_autocommit(True)
-        try:
-            yield HotConnection(driver)
-        finally:
-            if not driver.closed:
-                await driver.set_autocommit(False)
-
-
-@asynccontextmanager
-async def _driver(engine: AsyncEngine) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
-    async with engine.connect() as connection:
-        driver: Any = (await connection.get_raw_connection()).driver_connection
-        try:
-            yield driver
-        finally:
-            # The pool rolls back what is given back to it, but for that it must be alive.
-            if driver.closed:
-                await connection.invalidate()
+    async with _spanned(engine, name, links), _lanes[engine].driver() as driver:
+        yield HotConnection(driver)
 
 
 @asynccontextmanager
