@@ -37,3 +37,27 @@ class StakeUnknown(DomainError):
     """A payout came before its stake; send it again."""
 
     reason = "STAKE_UNKNOWN"
+
+
+class AccountFrozen(DomainError):
+    """The account is frozen: no stakes, no withdrawals; the refusal is stored."""
+
+    reason = "ACCOUNT_FROZEN"
+
+
+class LedgerHalted(DomainError):
+    """The books are broken: no stake is taken until an operator has looked."""
+
+    reason = "LEDGER_HALTED"
+
+
+class IdExpired(DomainError):
+    """The id is older than what is kept."""
+
+    reason = "ID_EXPIRED"
+
+
+class TransactionNotFound(DomainError):
+    """The operator has no such round or transfer, or nothing moved under it."""
+
+    reason = "TRANSACTION_NOT_FOUND"

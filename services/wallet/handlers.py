@@ -6,7 +6,7 @@ from typing import Any
 import grpc
 from opentelemetry import trace
 from reelmesh.events.v1 import events_pb2
-from reelmesh.wallet.v1 import wallet_pb2, wallet_pb2_grpc
+from reelmesh.wallet.v1 import wallet_pb2
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.common import db, fields, items, telemetry
@@ -15,7 +15,10 @@ from services.common.batching import Batcher
 from services.common.outbox import OutboxRow
 from services.wallet import ledger, messages, seal, store, transfers
 from services.wallet.errors import SealInvalid
-from services.wallet.records import Item, Settlement, Status, Transfer
+from services.wallet.external_handlers import ExternalHandlers
+from services.wallet.operator_handlers import OperatorHandlers
+from services.wallet.reads_handlers import ReadsHandlers
+from services.wallet.records import Item, Settlement, Status, Transfer, TransferOrder
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -29,6 +32,8 @@ _SINGULAR = {
     "transfer_ids": "transfer_id",
     "request_ids": "request_id",
     "amounts_minor": "amount_minor",
+    "refusals": "refusal",
+    "types": "type",
     "account_ids": "account_id",
     "account_versions": "account_version",
     "balances_after_minor": "balance_after_minor",
@@ -37,8 +42,8 @@ _SINGULAR = {
 _WHY_KEPT = {Status.VOID: "void", Status.REVERSED: "void", Status.NEEDS_REVIEW: "review"}
 
 
-class Handlers(wallet_pb2_grpc.WalletServiceServicer):
-    """WalletService."""
+class Handlers(OperatorHandlers, ReadsHandlers, ExternalHandlers):
+    """WalletService: rounds here, the rest in its bases."""
 
     def __init__(self, engine: AsyncEngine, *, seal_key: str) -> None:
         self._engine = engine
@@ -169,7 +174,7 @@ class Handlers(wallet_pb2_grpc.WalletServiceServicer):
     async def _void(self, request: wallet_pb2.VoidRequest, *, traceparent: str) -> Settlement:
         return await self._batcher.submit(messages.parse_void(request, traceparent=traceparent))
 
-    async def _transfer(self, order: transfers.TransferOrder) -> Transfer:
+    async def _transfer(self, order: TransferOrder) -> Transfer:
         async with db.transaction(self._engine, "wallet.transfer") as conn:
             stored = await transfers.transfer(conn, order)
         # Only now, when it is committed: a refusal is stored like everything else.

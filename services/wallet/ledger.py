@@ -9,7 +9,7 @@ from sqlalchemy.sql.elements import TextClause
 from services.common import db, telemetry
 from services.common.errors import CurrencyMismatch, DomainError, IdReused, Unavailable
 from services.wallet import sql, store
-from services.wallet.errors import AccountNotFound, StakeUnknown
+from services.wallet.errors import AccountNotFound, LedgerHalted, StakeUnknown
 from services.wallet.records import Item, Known, Settlement, Status, Step
 
 Answer = Settlement | DomainError
@@ -78,7 +78,8 @@ def answer_known(item: Item, known: Known) -> Answer | None:
             return StakeUnknown(round_id=item.round_id)
         if known.stake_step is Step.FUSED or known.stake_account_id != item.account_id:
             return IdReused(request_id=item.round_id)
-    return None
+        return None
+    return LedgerHalted() if known.halted else None
 
 
 def _replay(item: Item, stored: Settlement) -> Answer:

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import msgspec
 from google.protobuf.timestamp_pb2 import Timestamp
 from reelmesh.events.v1 import events_pb2
-from reelmesh.type.v1 import account_kind_pb2, money_pb2
+from reelmesh.type.v1 import account_kind_pb2, error_pb2, money_pb2
 from reelmesh.wallet.v1 import wallet_pb2
 
 from services.common import telemetry
@@ -22,10 +22,21 @@ from services.common.fields import (
     require_uuid_text,
 )
 from services.wallet import records
-from services.wallet.records import AccountNames, Item, Status, Step
-from services.wallet.transfers import TransferOrder
+from services.wallet.records import (
+    AccountNames,
+    Item,
+    Refusal,
+    Status,
+    Step,
+    TransferOrder,
+    TransferType,
+)
 
 BATCH_SIZE_MAX = 200
+_REFUSALS = {
+    Refusal.INSUFFICIENT_FUNDS: error_pb2.ERROR_REASON_INSUFFICIENT_FUNDS,
+    Refusal.ACCOUNT_FROZEN: error_pb2.ERROR_REASON_ACCOUNT_FROZEN,
+}
 # The enum's look-up by value, without its call.
 _STEPS: dict[int, Step] = {step.value: step for step in Step}
 _GAME_ID = re.compile(r"[a-z0-9][a-z0-9-]*")
@@ -124,6 +135,7 @@ def parse_transfer(request: TransferRequest, *, sign: int) -> TransferOrder:
         request_id=request_id,
         account_id=account_id,
         currency_code=currency_code,
+        type=TransferType.DEPOSIT if sign > 0 else TransferType.WITHDRAWAL,
         amount_minor=sign * amount_minor,
         traceparent=telemetry.traceparent(),
     )
@@ -143,6 +155,7 @@ def account(found: records.Account) -> wallet_pb2.Account:
         kind=account_kind_pb2.AccountKind.ValueType(found.kind),
         balance=money(found.currency_code, found.balance_minor),
         account_version=found.version,
+        frozen=found.frozen,
     )
 
 
@@ -154,7 +167,7 @@ def settlement(stored: records.Settlement) -> wallet_pb2.Settlement:
 def settlement_fields(stored: records.Settlement) -> dict[str, Any]:
     """A verdict as the fields of its message."""
     code = stored.currency_code
-    return {
+    fields: dict[str, Any] = {
         "round_id": stored.round_id,
         # A tombstone nobody sent a stake for has no step: VOID is 0, unspecified.
         "step": stored.step.value,
@@ -167,6 +180,9 @@ def settlement_fields(stored: records.Settlement) -> dict[str, Any]:
         "replayed": stored.replayed,
         "current_balance": {"currency_code": code, "amount_minor": stored.current_balance_minor},
     }
+    if stored.refusal is not Refusal.NONE:
+        fields["refusal"] = _REFUSALS[stored.refusal]
+    return fields
 
 
 def transfer(stored: records.Transfer) -> wallet_pb2.Transfer:
@@ -182,6 +198,9 @@ def transfer(stored: records.Transfer) -> wallet_pb2.Transfer:
         account_version=stored.account_version,
         create_time=create_time,
         replayed=stored.replayed,
+        actor=stored.actor,
+        reason=stored.reason,
+        round_id=stored.round_id or "",
     )
 
 
@@ -200,8 +219,13 @@ def event(kind: str, item: Mapping[str, Any], names: AccountNames) -> events_pb2
             "stake_minor": item["stake_minor"],
             "win_minor": item["win_minor"],
         }
+        # A row of before this key has none.
+        if item.get("refusal"):
+            facts["refusal"] = Refusal(item["refusal"]).name
     else:
         facts |= {key: item[key] for key in ("transfer_id", "request_id", "amount_minor")}
+        if "type" in item:
+            facts["type"] = TransferType(item["type"]).name
     return events_pb2.Event(
         event_type="wallet.settled" if kind == "settle" else "transfer.applied",
         operator_id=names.operator_id,

@@ -43,6 +43,22 @@ class Status(IntEnum):
     NEEDS_REVIEW = 5
 
 
+class Refusal(IntEnum):
+    """Why a stake was refused."""
+
+    NONE = 0
+    INSUFFICIENT_FUNDS = 1
+    ACCOUNT_FROZEN = 2
+
+
+class TransferType(IntEnum):
+    """What a transfer is. ADJUSTMENT: an operator's correction, with actor and reason."""
+
+    DEPOSIT = 1
+    WITHDRAWAL = 2
+    ADJUSTMENT = 3
+
+
 class Item(NamedTuple):
     """One settle or void as it enters the batch. A void has neither currency nor amounts nor game."""
 
@@ -71,6 +87,7 @@ class Settlement(msgspec.Struct, frozen=True):
     account_version: int  # 0 when nothing moved
     current_balance_minor: int
     replayed: bool
+    refusal: Refusal = Refusal.NONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +98,7 @@ class Known:
     account_currency_code: str | None  # None: no such account
     stake_step: Step | None  # of a payout's round; None: its stake is unknown
     stake_account_id: int | None
+    halted: bool  # the auditor found the books broken: no stake is judged
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +113,7 @@ class Account:
     type: Type
     balance_minor: int
     version: int
+    frozen: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,17 +127,37 @@ class AccountNames:
 
 @dataclass(frozen=True, slots=True)
 class Transfer:
-    """A stored deposit (amount above zero) or withdrawal (below)."""
+    """A stored deposit (amount above zero), withdrawal (below) or adjustment (either)."""
 
     transfer_id: uuid.UUID
     operator_id: str
     request_id: uuid.UUID
     account_id: int
     currency_code: str
+    type: int  # of TransferType
     amount_minor: int
     refusal: str  # the reason; empty when it was applied
     balance_after_minor: int
     account_version: int  # 0 when it was refused
     create_time: datetime
+    actor: str
+    reason: str
+    round_id: str | None
     current_balance_minor: int
     replayed: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransferOrder:
+    """What an operator asks for: `amount_minor` above zero brings money in, below zero takes it out."""
+
+    operator_id: str
+    request_id: uuid.UUID
+    account_id: int
+    currency_code: str
+    type: TransferType
+    amount_minor: int
+    traceparent: str
+    actor: str = ""  # of an adjustment, like reason and, where there is one, round
+    reason: str = ""
+    round_id: str = ""  # lower case

@@ -6,9 +6,9 @@ from sqlalchemy import text
 # input: `rn` makes "one item per account" a property of the SQL: of two, the update would apply just one.
 # locked: in account order, as everything that locks accounts, so there is no deadlock. After a wait a locking
 #   read returns the newest row, so no verdict is made on a stale balance.
-# judged: a payout asks for its stake; without one there is no verdict. (Not whether the stake was given back:
-#   its rollback left a tombstone on the payout's key.) `rn < 2`, because the generic plan estimates one row
-#   for `rn = 1` and then joins by nested loops, N^2.
+# judged: while the books are broken no stake is judged (auditor.py). A payout asks for its stake; without one
+#   there is no verdict. (Not whether the stake was given back: its rollback left a tombstone on the payout's
+#   key.) `rn < 2`, because the generic plan estimates one row for `rn = 1` and joins by nested loops, N^2.
 # ins: verdict and arbiter in one. A duplicate (old, concurrent or in the batch) returns no row and so moves
 #   nothing. In key order, because two batches may meet on a round even when they name different accounts.
 # post: hangs on the update's own result, so no balance moves without its postings. (A join of `ins` and
@@ -22,7 +22,7 @@ with input as materialized (
     cast(:game_ids as text[]), cast(:traceparents as text[])) with ordinality
     as t(round_id, step, account_id, currency_code, stake_minor, win_minor, game_id, traceparent, ord)),
 locked as materialized (
-  select account_id, currency_code, balance_minor, version from account
+  select account_id, currency_code, balance_minor, version, frozen from account
   where account_id = any(cast(:account_ids as bigint[])) and type = 1
   order by account_id for no key update),
 judged as materialized (
@@ -31,19 +31,23 @@ judged as materialized (
     when i.step = 3 then (
       select case when s.status = 1 then 1 else 4 end from settlement s
       where s.round_id = i.round_id and s.step_key = 0 and s.account_id = i.account_id and s.step <> 1)
-    when l.balance_minor >= i.stake_minor then 1 else 2 end as status
+    when exists (select from ledger_break where resolve_time is null) then null
+    when l.balance_minor >= i.stake_minor and not l.frozen then 1 else 2 end as status,
+    case when l.frozen then 2 else 1 end as refusal
   from input i join locked l
     on l.account_id = i.account_id and (l.currency_code = i.currency_code or i.step = 0)
   where i.rn < 2),
 ins as (
   insert into settlement (round_id, step_key, step, status, account_id, stake_minor, win_minor, game_id,
-    balance_after_minor, account_version)
+    balance_after_minor, account_version, refusal)
   select round_id, case when step = 3 then 1 else 0 end, step, status, account_id, stake_minor, win_minor,
     game_id, case when status = 1 then balance_minor - stake_minor + win_minor else balance_minor end,
-    case when status = 1 and stake_minor + win_minor > 0 then version + 1 else 0 end
+    case when status = 1 and stake_minor + win_minor > 0 then version + 1 else 0 end,
+    case when status = 2 then refusal else 0 end
   from judged where status is not null order by round_id, step
   on conflict (round_id, step_key) do nothing
-  returning round_id, step, status, account_id, stake_minor, win_minor, balance_after_minor, account_version),
+  returning round_id, step, status, account_id, stake_minor, win_minor, balance_after_minor, account_version,
+    refusal),
 upd as (
   update account a set balance_minor = n.balance_after_minor, version = n.account_version
   from ins n where n.account_version > 0 and a.account_id = n.account_id
@@ -63,9 +67,10 @@ out as (
     'statuses', json_agg(n.status), 'account_ids', json_agg(n.account_id),
     'account_versions', json_agg(n.account_version), 'stakes_minor', json_agg(n.stake_minor),
     'wins_minor', json_agg(case when n.status = 1 then n.win_minor else 0 end),
-    'balances_after_minor', json_agg(n.balance_after_minor), 'traceparents', json_agg(i.traceparent))
+    'balances_after_minor', json_agg(n.balance_after_minor), 'refusals', json_agg(n.refusal),
+    'traceparents', json_agg(i.traceparent))
   from ins n join input i on i.account_id = n.account_id and i.rn < 2 having count(*) > 0)
-select n.status, n.balance_after_minor, n.account_version, l.currency_code
+select n.status, n.balance_after_minor, n.account_version, n.refusal, l.currency_code
 from input i left join ins n on n.account_id = i.account_id and i.rn < 2
 left join locked l on l.account_id = i.account_id order by i.ord
 """)
@@ -73,8 +78,9 @@ left join locked l on l.account_id = i.account_id order by i.ord
 FIND_KNOWN = text("""
 select a.currency_code as account_currency_code, a.currency_code, a.balance_minor,
   s.round_id, s.step_key, s.step, s.status, s.account_id, s.stake_minor, s.win_minor, s.game_id,
-  s.balance_after_minor, s.account_version, r.round_id is not null as reversed,
-  k.step as stake_step, k.account_id as stake_account_id
+  s.balance_after_minor, s.account_version, s.refusal, r.round_id is not null as reversed,
+  k.step as stake_step, k.account_id as stake_account_id,
+  exists (select from ledger_break where resolve_time is null) as halted
 from unnest(cast(:round_ids as uuid[]), cast(:step_keys as smallint[]), cast(:account_ids as bigint[]))
   with ordinality as i(round_id, step_key, account_id, ord)
 left join settlement s on s.round_id = i.round_id and s.step_key = i.step_key
@@ -86,7 +92,7 @@ order by i.ord
 
 LIST_SETTLEMENTS = text("""
 select s.round_id, s.step_key, s.step, s.status, s.account_id, s.stake_minor, s.win_minor, s.game_id,
-  s.balance_after_minor, s.account_version, r.round_id is not null as reversed, a.currency_code,
+  s.balance_after_minor, s.account_version, s.refusal, r.round_id is not null as reversed, a.currency_code,
   a.balance_minor
 from settlement s join account a using (account_id) left join reversal r on r.round_id = s.round_id
 where s.round_id = cast(:round_id as uuid) order by s.step_key
@@ -128,7 +134,7 @@ out as (
     'statuses', json_build_array(4), 'account_ids', json_build_array(account_id),
     'account_versions', json_build_array(account_version), 'stakes_minor', json_build_array(stake_minor),
     'wins_minor', json_build_array(win_minor),
-    'balances_after_minor', json_build_array(balance_after_minor),
+    'balances_after_minor', json_build_array(balance_after_minor), 'refusals', json_build_array(0),
     'traceparents', json_build_array(cast(:traceparent as text)))
   from rev)
 select balance_after_minor, account_version from rev
@@ -143,7 +149,9 @@ values (2 * nextval('account_number') + cast(:kind as smallint) - 1, :operator_i
 on conflict (operator_id, player_id, currency_code, kind, type) do nothing
 """)
 
-_ACCOUNT_COLUMNS = "account_id, operator_id, player_id, currency_code, kind, type, balance_minor, version"
+_ACCOUNT_COLUMNS = (
+    "account_id, operator_id, player_id, currency_code, kind, type, balance_minor, version, frozen"
+)
 
 FIND_ACCOUNT_BY_PLAYER = text(f"""
 select {_ACCOUNT_COLUMNS} from account
@@ -153,7 +161,7 @@ where (operator_id, player_id, currency_code, kind, type)
 
 # One statement, one snapshot: the roll-up moves amounts from the tail to the checkpoint in one transaction.
 FIND_ACCOUNT = text("""
-select account_id, operator_id, player_id, currency_code, kind, type, version,
+select account_id, operator_id, player_id, currency_code, kind, type, version, frozen,
   case type when 1 then balance_minor else cast(
     coalesce((select c.balance_minor from counter_checkpoint c where c.account_id = a.account_id), 0)
     + coalesce((select sum(t.amount_minor) from counter_tail t where t.account_id = a.account_id), 0)
@@ -167,18 +175,20 @@ where account_id = cast(:account_id as bigint) and type = 1 for no key update
 """)
 
 FIND_TRANSFER = text("""
-select t.transfer_id, t.operator_id, t.request_id, t.account_id, a.currency_code, t.amount_minor, t.refusal,
-  t.balance_after_minor, t.account_version, t.create_time, a.balance_minor as current_balance_minor
+select t.transfer_id, t.operator_id, t.request_id, t.account_id, a.currency_code, t.type, t.amount_minor,
+  t.refusal, t.balance_after_minor, t.account_version, t.create_time, t.actor, t.reason,
+  cast(t.round_id as text) as round_id, a.balance_minor as current_balance_minor
 from transfer t join account a using (account_id)
 where t.operator_id = :operator_id and t.request_id = cast(:request_id as uuid)
 """)
 
 INSERT_TRANSFER = text("""
 with ins as (
-  insert into transfer (transfer_id, operator_id, request_id, account_id, amount_minor, refusal,
-    balance_after_minor, account_version)
+  insert into transfer (transfer_id, operator_id, request_id, account_id, type, amount_minor, actor, reason,
+    round_id, refusal, balance_after_minor, account_version)
   select cast(:transfer_id as uuid), cast(:operator_id as text), cast(:request_id as uuid), account_id,
-    cast(:amount_minor as bigint), cast(:refusal as text),
+    cast(:type as smallint), cast(:amount_minor as bigint), cast(:actor as text), cast(:reason as text),
+    cast(nullif(cast(:round_id as text), '') as uuid), cast(:refusal as text),
     balance_minor + case when cast(:refusal as text) = '' then cast(:amount_minor as bigint) else 0 end,
     case when cast(:refusal as text) = '' then version + 1 else 0 end
   from account where account_id = cast(:account_id as bigint)
@@ -196,7 +206,8 @@ out as (
   insert into outbox (kind, payload)
   select 'transfer', json_build_object('transfer_ids', json_build_array(transfer_id),
     'request_ids', json_build_array(request_id), 'account_ids', json_build_array(account_id),
-    'account_versions', json_build_array(account_version), 'amounts_minor', json_build_array(amount_minor),
+    'account_versions', json_build_array(account_version), 'types', json_build_array(type),
+    'amounts_minor', json_build_array(amount_minor),
     'balances_after_minor', json_build_array(balance_after_minor),
     'traceparents', json_build_array(cast(:traceparent as text)))
   from ins where account_version > 0)

@@ -17,15 +17,18 @@ from services.wallet.records import (
     Item,
     Kind,
     Known,
+    Refusal,
     Settlement,
     Status,
     Step,
     Transfer,
+    TransferOrder,
     Type,
 )
 
 # The enum's look-up by value, without its call.
 _STATUSES = {status.value: status for status in Status}
+_REFUSALS = {refusal.value: refusal for refusal in Refusal}
 
 
 async def settle(
@@ -66,6 +69,7 @@ async def find_known(conn: AsyncConnection, items: Sequence[Item]) -> list[Known
             account_currency_code=row.account_currency_code,
             stake_step=None if row.stake_step is None else Step(row.stake_step),
             stake_account_id=row.stake_account_id,
+            halted=row.halted,
         )
         for row in rows
     ]
@@ -163,27 +167,23 @@ async def find_transfer(
 
 
 async def insert_transfer(
-    conn: AsyncConnection,
-    *,
-    transfer_id: uuid.UUID,
-    operator_id: str,
-    request_id: uuid.UUID,
-    account_id: int,
-    amount_minor: int,
-    refusal: str,
-    traceparent: str,
+    conn: AsyncConnection, order: TransferOrder, *, transfer_id: uuid.UUID, refusal: str
 ) -> bool:
     """Stores a transfer under the account's lock and, unless refused, carries it out. False: id taken."""
     result = await conn.execute(
         sql.INSERT_TRANSFER,
         {
             "transfer_id": transfer_id,
-            "operator_id": operator_id,
-            "request_id": request_id,
-            "account_id": account_id,
-            "amount_minor": amount_minor,
+            "operator_id": order.operator_id,
+            "request_id": order.request_id,
+            "account_id": order.account_id,
+            "type": int(order.type),
+            "amount_minor": order.amount_minor,
+            "actor": order.actor,
+            "reason": order.reason,
+            "round_id": order.round_id,
             "refusal": refusal,
-            "traceparent": traceparent,
+            "traceparent": order.traceparent,
         },
     )
     return result.first() is not None
@@ -204,7 +204,7 @@ async def list_account_names(conn: Connection, *, account_ids: Sequence[int]) ->
 
 
 def _settled(
-    item: Item, status: int, balance_after_minor: int, account_version: int, currency_code: str
+    item: Item, status: int, balance_after_minor: int, account_version: int, refusal: int, currency_code: str
 ) -> Settlement:
     return Settlement(
         round_id=item.round_id,
@@ -219,6 +219,7 @@ def _settled(
         account_version=account_version,
         current_balance_minor=balance_after_minor,
         replayed=False,
+        refusal=_REFUSALS[refusal],
     )
 
 
@@ -238,6 +239,7 @@ def _stored(row: Row[Any]) -> Settlement:
         account_version=row.account_version,
         current_balance_minor=row.balance_minor,
         replayed=True,
+        refusal=Refusal(row.refusal),
     )
 
 
@@ -251,4 +253,5 @@ def _account(row: Row[Any]) -> Account:
         type=Type(row.type),
         balance_minor=row.balance_minor,
         version=row.version,
+        frozen=row.frozen,
     )

@@ -1,28 +1,19 @@
 """The rules of accounts, deposits and withdrawals."""
 
-import uuid
-from dataclasses import dataclass
-
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.elements import TextClause
 
 from services.common.errors import CurrencyMismatch, DomainError, IdReused
 from services.common.fields import AMOUNT_MINOR_MAX, uuid7
 from services.wallet import sql, store
-from services.wallet.errors import AccountNotFound, BalanceTooLarge, DemoWithdrawal, InsufficientFunds
-from services.wallet.records import Account, Kind, Transfer, Type
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TransferOrder:
-    """What an operator asks for: `amount_minor` above zero brings money in, below zero takes it out."""
-
-    operator_id: str
-    request_id: uuid.UUID
-    account_id: int
-    currency_code: str
-    amount_minor: int
-    traceparent: str
+from services.wallet.errors import (
+    AccountFrozen,
+    AccountNotFound,
+    BalanceTooLarge,
+    DemoWithdrawal,
+    InsufficientFunds,
+)
+from services.wallet.records import Account, Kind, Transfer, TransferOrder, TransferType, Type
 
 
 async def open_account(
@@ -85,18 +76,9 @@ async def transfer(
         raise CurrencyMismatch(
             currency_code=order.currency_code, currency_code_expected=account.currency_code
         )
-    if order.amount_minor < 0 and account.kind is Kind.DEMO:
+    if order.type is TransferType.WITHDRAWAL and account.kind is Kind.DEMO:
         raise DemoWithdrawal()
-    inserted = await store.insert_transfer(
-        conn,
-        transfer_id=uuid7(),
-        operator_id=order.operator_id,
-        request_id=order.request_id,
-        account_id=order.account_id,
-        amount_minor=order.amount_minor,
-        refusal=_verdict(account, order),
-        traceparent=order.traceparent,
-    )
+    inserted = await store.insert_transfer(conn, order, transfer_id=uuid7(), refusal=_verdict(account, order))
     # Not inserted: the same id was used at the same time for another account, whose lock is not ours.
     found = await _find_transfer(conn, order, replayed=not inserted)
     assert found is not None, "the row was inserted, or stood in the way of the insert"
@@ -107,12 +89,16 @@ def refusal_of(stored: Transfer) -> DomainError | None:
     """The error of a refused transfer, the same at every replay."""
     if not stored.refusal:
         return None
+    if stored.refusal == AccountFrozen.reason:
+        return AccountFrozen()
     refusals = (InsufficientFunds, BalanceTooLarge)
     [refusal] = [refusal for refusal in refusals if refusal.reason == stored.refusal]
     return refusal(balance_minor=stored.balance_after_minor, currency_code=stored.currency_code)
 
 
 def _verdict(account: Account, order: TransferOrder) -> str:
+    if account.frozen and order.type is TransferType.WITHDRAWAL:
+        return AccountFrozen.reason
     balance_minor = account.balance_minor + order.amount_minor
     if balance_minor < 0:
         return InsufficientFunds.reason
@@ -128,7 +114,23 @@ async def _find_transfer(conn: AsyncConnection, order: TransferOrder, *, replaye
 
 
 def _same_order(stored: Transfer, order: TransferOrder) -> Transfer:
-    asked = (order.account_id, order.currency_code, order.amount_minor)
-    if (stored.account_id, stored.currency_code, stored.amount_minor) != asked:
+    asked = (
+        order.account_id,
+        order.currency_code,
+        order.type,
+        order.amount_minor,
+        order.actor,
+        order.reason,
+        order.round_id,
+    )
+    if asked != (
+        stored.account_id,
+        stored.currency_code,
+        stored.type,
+        stored.amount_minor,
+        stored.actor,
+        stored.reason,
+        stored.round_id or "",
+    ):
         raise IdReused(request_id=order.request_id)
     return stored

@@ -13,7 +13,7 @@ from services.common import db
 from services.common.fields import uuid7
 from services.wallet import seal, transfers
 from services.wallet.handlers import Context, Handlers
-from services.wallet.records import Item, Kind, Step
+from services.wallet.records import Item, Kind, Step, TransferOrder, TransferType
 from tests import invariants
 
 SEAL_KEY = "seal-key-of-the-tests"
@@ -109,11 +109,12 @@ class Wallet:
                 account = await transfers.open_account(
                     conn, operator_id=OPERATOR, player_id=new_id(), currency_code="EUR", kind=Kind.REAL
                 )
-                order = transfers.TransferOrder(
+                order = TransferOrder(
                     operator_id=OPERATOR,
                     request_id=uuid7(),
                     account_id=account.account_id,
                     currency_code="EUR",
+                    type=TransferType.DEPOSIT,
                     amount_minor=balance,
                     traceparent="",
                 )

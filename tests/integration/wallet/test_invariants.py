@@ -59,7 +59,7 @@ BREAKS: list[tuple[str, str, Check]] = [
     ("a tail lost", "delete from counter_tail", invariants.counter_balances_are_derived),
     (
         "a payout on a stake that was not taken",
-        "update settlement set status = 2, account_version = 0 where step = 2",
+        "update settlement set status = 2, refusal = 1, account_version = 0 where step = 2",
         invariants.rounds_have_one_ending,
     ),
     (

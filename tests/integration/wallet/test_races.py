@@ -15,7 +15,15 @@ from services.common import db
 from services.common.errors import DomainError
 from services.common.fields import uuid7
 from services.wallet import ledger, sql, transfers
-from services.wallet.records import Item, Settlement, Status, Step, Transfer
+from services.wallet.records import (
+    Item,
+    Settlement,
+    Status,
+    Step,
+    Transfer,
+    TransferOrder,
+    TransferType,
+)
 from tests import invariants
 from tests.integration.wallet.harness import APPLIED, OPERATOR, VOID, Wallet, new_id, settle_request
 from tests.integration.wallet.mutants import (
@@ -106,11 +114,12 @@ async def moved(
     rounds = [await wallet.settle(account_id, stake=100) for _ in range(6)]
 
     def transfer(amount_minor: int) -> Movement:
-        order = transfers.TransferOrder(
+        order = TransferOrder(
             operator_id=OPERATOR,
             request_id=uuid7(),
             account_id=account_id,
             currency_code="EUR",
+            type=TransferType.DEPOSIT if amount_minor > 0 else TransferType.WITHDRAWAL,
             amount_minor=amount_minor,
             traceparent="",
         )

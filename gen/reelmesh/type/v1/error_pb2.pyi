@@ -165,6 +165,14 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """With the stake unknown only VOID may be asked."""
     ERROR_REASON_BATCH_OUT_OF_ORDER: _ErrorReason.ValueType  # 48
     """A relay sent a batch number that leaves a gap."""
+    ERROR_REASON_ACCOUNT_FROZEN: _ErrorReason.ValueType  # 49
+    """The account is frozen: no stakes, no withdrawals. The refusal is stored, a new id is needed."""
+    ERROR_REASON_LEDGER_HALTED: _ErrorReason.ValueType  # 50
+    """The wallet's auditor found the books broken: no stake is taken until an operator has looked. Payouts and reads go on."""
+    ERROR_REASON_ID_EXPIRED: _ErrorReason.ValueType  # 51
+    """The id is older than what is kept: it was archived, and nothing is done under it again."""
+    ERROR_REASON_TRANSACTION_NOT_FOUND: _ErrorReason.ValueType  # 52
+    """The operator has no such round or transfer, or nothing moved under it."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Every reason an operation can be refused for. ErrorInfo.reason is the name without the prefix,
@@ -269,6 +277,14 @@ ERROR_REASON_VERDICT_NOT_ALLOWED: ErrorReason.ValueType  # 47
 """With the stake unknown only VOID may be asked."""
 ERROR_REASON_BATCH_OUT_OF_ORDER: ErrorReason.ValueType  # 48
 """A relay sent a batch number that leaves a gap."""
+ERROR_REASON_ACCOUNT_FROZEN: ErrorReason.ValueType  # 49
+"""The account is frozen: no stakes, no withdrawals. The refusal is stored, a new id is needed."""
+ERROR_REASON_LEDGER_HALTED: ErrorReason.ValueType  # 50
+"""The wallet's auditor found the books broken: no stake is taken until an operator has looked. Payouts and reads go on."""
+ERROR_REASON_ID_EXPIRED: ErrorReason.ValueType  # 51
+"""The id is older than what is kept: it was archived, and nothing is done under it again."""
+ERROR_REASON_TRANSACTION_NOT_FOUND: ErrorReason.ValueType  # 52
+"""The operator has no such round or transfer, or nothing moved under it."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
 
 @_typing.final

@@ -87,6 +87,146 @@ SETTLEMENT_STATUS_NEEDS_REVIEW: SettlementStatus.ValueType  # 5
 """A rollback that could not be made without a negative balance; nothing moved."""
 Global___SettlementStatus: _TypeAlias = SettlementStatus  # noqa: Y015
 
+class _Unchanged:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _UnchangedEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Unchanged.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    UNCHANGED_UNSPECIFIED: _Unchanged.ValueType  # 0
+    """It did not, or there was nothing to give back."""
+    UNCHANGED_ROUND_SETTLED: _Unchanged.ValueType  # 1
+    """The round is settled."""
+
+class Unchanged(_Unchanged, metaclass=_UnchangedEnumTypeWrapper):
+    """Why a rollback left a round as it was."""
+
+UNCHANGED_UNSPECIFIED: Unchanged.ValueType  # 0
+"""It did not, or there was nothing to give back."""
+UNCHANGED_ROUND_SETTLED: Unchanged.ValueType  # 1
+"""The round is settled."""
+Global___Unchanged: _TypeAlias = Unchanged  # noqa: Y015
+
+class _ReviewVerdict:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ReviewVerdictEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ReviewVerdict.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    REVIEW_VERDICT_UNSPECIFIED: _ReviewVerdict.ValueType  # 0
+    """Rejected."""
+    REVIEW_VERDICT_SETTLED: _ReviewVerdict.ValueType  # 1
+    """The round stands; the player keeps the win."""
+    REVIEW_VERDICT_REVERSED: _ReviewVerdict.ValueType  # 2
+    """Give the round back now."""
+
+class ReviewVerdict(_ReviewVerdict, metaclass=_ReviewVerdictEnumTypeWrapper):
+    """What may be decided about a rollback that could not be made."""
+
+REVIEW_VERDICT_UNSPECIFIED: ReviewVerdict.ValueType  # 0
+"""Rejected."""
+REVIEW_VERDICT_SETTLED: ReviewVerdict.ValueType  # 1
+"""The round stands; the player keeps the win."""
+REVIEW_VERDICT_REVERSED: ReviewVerdict.ValueType  # 2
+"""Give the round back now."""
+Global___ReviewVerdict: _TypeAlias = ReviewVerdict  # noqa: Y015
+
+class _TransactionType:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _TransactionTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_TransactionType.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    TRANSACTION_TYPE_UNSPECIFIED: _TransactionType.ValueType  # 0
+    """Never sent; in a filter: all."""
+    TRANSACTION_TYPE_BET: _TransactionType.ValueType  # 1
+    """Stake and win of a simple round."""
+    TRANSACTION_TYPE_STAKE: _TransactionType.ValueType  # 2
+    """The stake of a round with a choice."""
+    TRANSACTION_TYPE_PAYOUT: _TransactionType.ValueType  # 3
+    """Its payout."""
+    TRANSACTION_TYPE_ROLLBACK: _TransactionType.ValueType  # 4
+    """A round given back."""
+    TRANSACTION_TYPE_DEPOSIT: _TransactionType.ValueType  # 5
+    """Money in."""
+    TRANSACTION_TYPE_WITHDRAWAL: _TransactionType.ValueType  # 6
+    """Money out."""
+    TRANSACTION_TYPE_ADJUSTMENT: _TransactionType.ValueType  # 7
+    """An operator's correction."""
+
+class TransactionType(_TransactionType, metaclass=_TransactionTypeEnumTypeWrapper):
+    """What moved an account."""
+
+TRANSACTION_TYPE_UNSPECIFIED: TransactionType.ValueType  # 0
+"""Never sent; in a filter: all."""
+TRANSACTION_TYPE_BET: TransactionType.ValueType  # 1
+"""Stake and win of a simple round."""
+TRANSACTION_TYPE_STAKE: TransactionType.ValueType  # 2
+"""The stake of a round with a choice."""
+TRANSACTION_TYPE_PAYOUT: TransactionType.ValueType  # 3
+"""Its payout."""
+TRANSACTION_TYPE_ROLLBACK: TransactionType.ValueType  # 4
+"""A round given back."""
+TRANSACTION_TYPE_DEPOSIT: TransactionType.ValueType  # 5
+"""Money in."""
+TRANSACTION_TYPE_WITHDRAWAL: TransactionType.ValueType  # 6
+"""Money out."""
+TRANSACTION_TYPE_ADJUSTMENT: TransactionType.ValueType  # 7
+"""An operator's correction."""
+Global___TransactionType: _TypeAlias = TransactionType  # noqa: Y015
+
+class _ExternalStep:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ExternalStepEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ExternalStep.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    EXTERNAL_STEP_UNSPECIFIED: _ExternalStep.ValueType  # 0
+    """Rejected."""
+    EXTERNAL_STEP_STAKE: _ExternalStep.ValueType  # 1
+    """Take the stake."""
+    EXTERNAL_STEP_PAYOUT: _ExternalStep.ValueType  # 2
+    """Pay the win."""
+    EXTERNAL_STEP_VOID: _ExternalStep.ValueType  # 3
+    """Give the stake back, or never take it."""
+
+class ExternalStep(_ExternalStep, metaclass=_ExternalStepEnumTypeWrapper):
+    """What a call to an operator's own wallet asks for."""
+
+EXTERNAL_STEP_UNSPECIFIED: ExternalStep.ValueType  # 0
+"""Rejected."""
+EXTERNAL_STEP_STAKE: ExternalStep.ValueType  # 1
+"""Take the stake."""
+EXTERNAL_STEP_PAYOUT: ExternalStep.ValueType  # 2
+"""Pay the win."""
+EXTERNAL_STEP_VOID: ExternalStep.ValueType  # 3
+"""Give the stake back, or never take it."""
+Global___ExternalStep: _TypeAlias = ExternalStep  # noqa: Y015
+
+class _StuckAction:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _StuckActionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_StuckAction.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    STUCK_ACTION_UNSPECIFIED: _StuckAction.ValueType  # 0
+    """Rejected."""
+    STUCK_ACTION_FORCE: _StuckAction.ValueType  # 1
+    """Send it now; a stopped one goes on."""
+    STUCK_ACTION_STOP: _StuckAction.ValueType  # 2
+    """Send it no more."""
+
+class StuckAction(_StuckAction, metaclass=_StuckActionEnumTypeWrapper):
+    """What to do with a stuck call."""
+
+STUCK_ACTION_UNSPECIFIED: StuckAction.ValueType  # 0
+"""Rejected."""
+STUCK_ACTION_FORCE: StuckAction.ValueType  # 1
+"""Send it now; a stopped one goes on."""
+STUCK_ACTION_STOP: StuckAction.ValueType  # 2
+"""Send it no more."""
+Global___StuckAction: _TypeAlias = StuckAction  # noqa: Y015
+
 @_typing.final
 class Account(_message.Message):
     """An account."""
@@ -99,6 +239,7 @@ class Account(_message.Message):
     KIND_FIELD_NUMBER: _builtins.int
     BALANCE_FIELD_NUMBER: _builtins.int
     ACCOUNT_VERSION_FIELD_NUMBER: _builtins.int
+    FROZEN_FIELD_NUMBER: _builtins.int
     account_id: _builtins.int
     """Minted by the wallet."""
     operator_id: _builtins.str
@@ -109,6 +250,8 @@ class Account(_message.Message):
     """Real or demo."""
     account_version: _builtins.int
     """Number of movements applied to it."""
+    frozen: _builtins.bool
+    """Whether stakes and withdrawals are refused."""
     @_builtins.property
     def balance(self) -> _money_pb2.Money:
         """The balance; of a house account checkpoint plus tail."""
@@ -122,10 +265,11 @@ class Account(_message.Message):
         kind: _account_kind_pb2.AccountKind.ValueType = ...,
         balance: _money_pb2.Money | None = ...,
         account_version: _builtins.int = ...,
+        frozen: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["balance", b"balance"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "account_version", b"account_version", "balance", b"balance", "kind", b"kind", "operator_id", b"operator_id", "player_id", b"player_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "account_version", b"account_version", "balance", b"balance", "frozen", b"frozen", "kind", b"kind", "operator_id", b"operator_id", "player_id", b"player_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -147,6 +291,7 @@ class Settlement(_message.Message):
     ACCOUNT_VERSION_FIELD_NUMBER: _builtins.int
     REPLAYED_FIELD_NUMBER: _builtins.int
     CURRENT_BALANCE_FIELD_NUMBER: _builtins.int
+    REFUSAL_FIELD_NUMBER: _builtins.int
     round_id: _builtins.str
     """The round."""
     step: Global___SettleStep.ValueType
@@ -159,6 +304,8 @@ class Settlement(_message.Message):
     """The account's version right after the step; 0 when nothing moved."""
     replayed: _builtins.bool
     """Whether this answer was stored before this call."""
+    refusal: _error_pb2.ErrorReason.ValueType
+    """Why a REFUSED stake was refused: INSUFFICIENT_FUNDS or ACCOUNT_FROZEN. Unspecified otherwise."""
     @_builtins.property
     def stake(self) -> _money_pb2.Money:
         """The stake asked for; 0 for a payout."""
@@ -188,10 +335,11 @@ class Settlement(_message.Message):
         account_version: _builtins.int = ...,
         replayed: _builtins.bool = ...,
         current_balance: _money_pb2.Money | None = ...,
+        refusal: _error_pb2.ErrorReason.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["balance_after", b"balance_after", "current_balance", b"current_balance", "stake", b"stake", "win", b"win"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "account_version", b"account_version", "balance_after", b"balance_after", "current_balance", b"current_balance", "replayed", b"replayed", "round_id", b"round_id", "stake", b"stake", "status", b"status", "step", b"step", "win", b"win"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "account_version", b"account_version", "balance_after", b"balance_after", "current_balance", b"current_balance", "refusal", b"refusal", "replayed", b"replayed", "round_id", b"round_id", "stake", b"stake", "status", b"status", "step", b"step", "win", b"win"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -199,7 +347,7 @@ Global___Settlement: _TypeAlias = Settlement  # noqa: Y015
 
 @_typing.final
 class Transfer(_message.Message):
-    """A deposit or withdrawal."""
+    """A deposit, withdrawal or adjustment."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -211,6 +359,9 @@ class Transfer(_message.Message):
     ACCOUNT_VERSION_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     REPLAYED_FIELD_NUMBER: _builtins.int
+    ACTOR_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    ROUND_ID_FIELD_NUMBER: _builtins.int
     transfer_id: _builtins.str
     """UUIDv7, minted by the wallet."""
     request_id: _builtins.str
@@ -221,6 +372,12 @@ class Transfer(_message.Message):
     """The account's version right after."""
     replayed: _builtins.bool
     """Whether it was stored before this call."""
+    actor: _builtins.str
+    """Who adjusted; empty for deposits and withdrawals."""
+    reason: _builtins.str
+    """Why it was adjusted."""
+    round_id: _builtins.str
+    """The round that an adjustment is about, where it is about one."""
     @_builtins.property
     def amount(self) -> _money_pb2.Money:
         """Signed: above zero in, below zero out."""
@@ -244,10 +401,13 @@ class Transfer(_message.Message):
         account_version: _builtins.int = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         replayed: _builtins.bool = ...,
+        actor: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        round_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "balance_after", b"balance_after", "create_time", b"create_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "account_version", b"account_version", "amount", b"amount", "balance_after", b"balance_after", "create_time", b"create_time", "replayed", b"replayed", "request_id", b"request_id", "transfer_id", b"transfer_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "account_version", b"account_version", "actor", b"actor", "amount", b"amount", "balance_after", b"balance_after", "create_time", b"create_time", "reason", b"reason", "replayed", b"replayed", "request_id", b"request_id", "round_id", b"round_id", "transfer_id", b"transfer_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -856,3 +1016,1067 @@ class RollbackRoundResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RollbackRoundResponse: _TypeAlias = RollbackRoundResponse  # noqa: Y015
+
+@_typing.final
+class RollbackBetRequest(_message.Message):
+    """Names the bet to give back."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROUND_ID_FIELD_NUMBER: _builtins.int
+    ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    ACTOR_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    round_id: _builtins.str
+    """Required."""
+    account_id: _builtins.int
+    """The account it was drawn for. Required."""
+    actor: _builtins.str
+    """Who asked. Required."""
+    reason: _builtins.str
+    """Why. Required."""
+    def __init__(
+        self,
+        *,
+        round_id: _builtins.str = ...,
+        account_id: _builtins.int = ...,
+        actor: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "actor", b"actor", "reason", b"reason", "round_id", b"round_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RollbackBetRequest: _TypeAlias = RollbackBetRequest  # noqa: Y015
+
+@_typing.final
+class RollbackBetResponse(_message.Message):
+    """What became of it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SETTLEMENT_FIELD_NUMBER: _builtins.int
+    UNCHANGED_FIELD_NUMBER: _builtins.int
+    unchanged: Global___Unchanged.ValueType
+    """Why it was left as it is."""
+    @_builtins.property
+    def settlement(self) -> Global___Settlement:
+        """REVERSED, VOID (never applied), REFUSED (never applied), or APPLIED: left as it is."""
+
+    def __init__(
+        self,
+        *,
+        settlement: Global___Settlement | None = ...,
+        unchanged: Global___Unchanged.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["settlement", b"settlement"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["settlement", b"settlement", "unchanged", b"unchanged"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RollbackBetResponse: _TypeAlias = RollbackBetResponse  # noqa: Y015
+
+@_typing.final
+class AdjustRequest(_message.Message):
+    """A correction."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OPERATOR_ID_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    AMOUNT_FIELD_NUMBER: _builtins.int
+    ACTOR_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    ROUND_ID_FIELD_NUMBER: _builtins.int
+    operator_id: _builtins.str
+    """Required."""
+    request_id: _builtins.str
+    """Any RFC 9562 UUID. Required."""
+    account_id: _builtins.int
+    """Required."""
+    actor: _builtins.str
+    """Who decided it, 1..128 characters. Required."""
+    reason: _builtins.str
+    """Why, 1..1000 characters. Required."""
+    round_id: _builtins.str
+    """The round it is about, where it is about one of the account's."""
+    @_builtins.property
+    def amount(self) -> _money_pb2.Money:
+        """Above zero in, below zero out; not zero."""
+
+    def __init__(
+        self,
+        *,
+        operator_id: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+        account_id: _builtins.int = ...,
+        amount: _money_pb2.Money | None = ...,
+        actor: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        round_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "actor", b"actor", "amount", b"amount", "operator_id", b"operator_id", "reason", b"reason", "request_id", b"request_id", "round_id", b"round_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AdjustRequest: _TypeAlias = AdjustRequest  # noqa: Y015
+
+@_typing.final
+class AdjustResponse(_message.Message):
+    """The correction."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TRANSFER_FIELD_NUMBER: _builtins.int
+    CURRENT_BALANCE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def transfer(self) -> Global___Transfer:
+        """As stored."""
+
+    @_builtins.property
+    def current_balance(self) -> _money_pb2.Money:
+        """The balance now."""
+
+    def __init__(
+        self,
+        *,
+        transfer: Global___Transfer | None = ...,
+        current_balance: _money_pb2.Money | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["current_balance", b"current_balance", "transfer", b"transfer"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["current_balance", b"current_balance", "transfer", b"transfer"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AdjustResponse: _TypeAlias = AdjustResponse  # noqa: Y015
+
+@_typing.final
+class FreezeAccountRequest(_message.Message):
+    """Names the account to freeze."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OPERATOR_ID_FIELD_NUMBER: _builtins.int
+    ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    ACTOR_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    operator_id: _builtins.str
+    """Required."""
+    account_id: _builtins.int
+    """Required."""
+    actor: _builtins.str
+    """Who decided it. Required."""
+    reason: _builtins.str
+    """Why. Required."""
+    def __init__(
+        self,
+        *,
+        operator_id: _builtins.str = ...,
+        account_id: _builtins.int = ...,
+        actor: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "actor", b"actor", "operator_id", b"operator_id", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FreezeAccountRequest: _TypeAlias = FreezeAccountRequest  # noqa: Y015
+
+@_typing.final
+class FreezeAccountResponse(_message.Message):
+    """The account."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACCOUNT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def account(self) -> Global___Account:
+        """Frozen."""
+
+    def __init__(
+        self,
+        *,
+        account: Global___Account | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["account", b"account"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FreezeAccountResponse: _TypeAlias = FreezeAccountResponse  # noqa: Y015
+
+@_typing.final
+class UnfreezeAccountRequest(_message.Message):
+    """Names the account to unfreeze."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OPERATOR_ID_FIELD_NUMBER: _builtins.int
+    ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    ACTOR_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    operator_id: _builtins.str
+    """Required."""
+    account_id: _builtins.int
+    """Required."""
+    actor: _builtins.str
+    """Who decided it. Required."""
+    reason: _builtins.str
+    """Why. Required."""
+    def __init__(
+        self,
+        *,
+        operator_id: _builtins.str = ...,
+        account_id: _builtins.int = ...,
+        actor: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "actor", b"actor", "operator_id", b"operator_id", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UnfreezeAccountRequest: _TypeAlias = UnfreezeAccountRequest  # noqa: Y015
+
+@_typing.final
+class UnfreezeAccountResponse(_message.Message):
+    """The account."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACCOUNT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def account(self) -> Global___Account:
+        """Not frozen."""
+
+    def __init__(
+        self,
+        *,
+        account: Global___Account | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["account", b"account"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UnfreezeAccountResponse: _TypeAlias = UnfreezeAccountResponse  # noqa: Y015
+
+@_typing.final
+class Review(_message.Message):
+    """A rollback that could not be made without a negative balance."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROUND_ID_FIELD_NUMBER: _builtins.int
+    ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    MISSING_FIELD_NUMBER: _builtins.int
+    BALANCE_FIELD_NUMBER: _builtins.int
+    ACTOR_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    round_id: _builtins.str
+    """The round."""
+    account_id: _builtins.int
+    """The account."""
+    actor: _builtins.str
+    """Who asked for the rollback first."""
+    reason: _builtins.str
+    """Why."""
+    @_builtins.property
+    def missing(self) -> _money_pb2.Money:
+        """What the rollback would take from the balance: win less stake."""
+
+    @_builtins.property
+    def balance(self) -> _money_pb2.Money:
+        """The balance when it was last tried."""
+
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp:
+        """When."""
+
+    def __init__(
+        self,
+        *,
+        round_id: _builtins.str = ...,
+        account_id: _builtins.int = ...,
+        missing: _money_pb2.Money | None = ...,
+        balance: _money_pb2.Money | None = ...,
+        actor: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["balance", b"balance", "create_time", b"create_time", "missing", b"missing"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "actor", b"actor", "balance", b"balance", "create_time", b"create_time", "missing", b"missing", "reason", b"reason", "round_id", b"round_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Review: _TypeAlias = Review  # noqa: Y015
+
+@_typing.final
+class ListReviewsRequest(_message.Message):
+    """Names the operator."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OPERATOR_ID_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    operator_id: _builtins.str
+    """Required."""
+    page_size: _builtins.int
+    """1..200; 50 when 0."""
+    page_token: _builtins.str
+    """As the page before gave it."""
+    def __init__(
+        self,
+        *,
+        operator_id: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["operator_id", b"operator_id", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListReviewsRequest: _TypeAlias = ListReviewsRequest  # noqa: Y015
+
+@_typing.final
+class ListReviewsResponse(_message.Message):
+    """A page."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REVIEWS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Empty on the last page."""
+    @_builtins.property
+    def reviews(self) -> _containers.RepeatedCompositeFieldContainer[Global___Review]:
+        """Oldest first."""
+
+    def __init__(
+        self,
+        *,
+        reviews: _abc.Iterable[Global___Review] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "reviews", b"reviews"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListReviewsResponse: _TypeAlias = ListReviewsResponse  # noqa: Y015
+
+@_typing.final
+class ResolveReviewRequest(_message.Message):
+    """A verdict."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OPERATOR_ID_FIELD_NUMBER: _builtins.int
+    ROUND_ID_FIELD_NUMBER: _builtins.int
+    VERDICT_FIELD_NUMBER: _builtins.int
+    ACTOR_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    operator_id: _builtins.str
+    """Required."""
+    round_id: _builtins.str
+    """Required."""
+    verdict: Global___ReviewVerdict.ValueType
+    """Required."""
+    actor: _builtins.str
+    """Who decided it. Required."""
+    reason: _builtins.str
+    """Why. Required."""
+    def __init__(
+        self,
+        *,
+        operator_id: _builtins.str = ...,
+        round_id: _builtins.str = ...,
+        verdict: Global___ReviewVerdict.ValueType = ...,
+        actor: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "operator_id", b"operator_id", "reason", b"reason", "round_id", b"round_id", "verdict", b"verdict"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResolveReviewRequest: _TypeAlias = ResolveReviewRequest  # noqa: Y015
+
+@_typing.final
+class ResolveReviewResponse(_message.Message):
+    """What became of the round."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SETTLEMENT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def settlement(self) -> Global___Settlement:
+        """APPLIED (the round stands), REVERSED, or NEEDS_REVIEW when it still cannot be given back."""
+
+    def __init__(
+        self,
+        *,
+        settlement: Global___Settlement | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["settlement", b"settlement"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["settlement", b"settlement"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResolveReviewResponse: _TypeAlias = ResolveReviewResponse  # noqa: Y015
+
+@_typing.final
+class GetAccountBalanceRequest(_message.Message):
+    """Names the account."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OPERATOR_ID_FIELD_NUMBER: _builtins.int
+    ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    READ_TIME_FIELD_NUMBER: _builtins.int
+    operator_id: _builtins.str
+    """Required."""
+    account_id: _builtins.int
+    """Required."""
+    @_builtins.property
+    def read_time(self) -> _timestamp_pb2.Timestamp:
+        """The moment, not in the future; now when absent. A movement of that very microsecond counts."""
+
+    def __init__(
+        self,
+        *,
+        operator_id: _builtins.str = ...,
+        account_id: _builtins.int = ...,
+        read_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["read_time", b"read_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "operator_id", b"operator_id", "read_time", b"read_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetAccountBalanceRequest: _TypeAlias = GetAccountBalanceRequest  # noqa: Y015
+
+@_typing.final
+class GetAccountBalanceResponse(_message.Message):
+    """The balance."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BALANCE_FIELD_NUMBER: _builtins.int
+    ACCOUNT_VERSION_FIELD_NUMBER: _builtins.int
+    account_version: _builtins.int
+    """The account's version at that moment."""
+    @_builtins.property
+    def balance(self) -> _money_pb2.Money:
+        """At that moment; 0 before the account was opened."""
+
+    def __init__(
+        self,
+        *,
+        balance: _money_pb2.Money | None = ...,
+        account_version: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["balance", b"balance"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_version", b"account_version", "balance", b"balance"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetAccountBalanceResponse: _TypeAlias = GetAccountBalanceResponse  # noqa: Y015
+
+@_typing.final
+class Transaction(_message.Message):
+    """One movement of an account."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TRANSACTION_ID_FIELD_NUMBER: _builtins.int
+    TYPE_FIELD_NUMBER: _builtins.int
+    ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    ACCOUNT_VERSION_FIELD_NUMBER: _builtins.int
+    AMOUNT_FIELD_NUMBER: _builtins.int
+    STAKE_FIELD_NUMBER: _builtins.int
+    WIN_FIELD_NUMBER: _builtins.int
+    BALANCE_AFTER_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    ROUND_ID_FIELD_NUMBER: _builtins.int
+    GAME_ID_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    ACTOR_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    transaction_id: _builtins.str
+    """The round's or the transfer's id."""
+    type: Global___TransactionType.ValueType
+    """What it was."""
+    account_id: _builtins.int
+    """The account."""
+    account_version: _builtins.int
+    """The account's version right after."""
+    round_id: _builtins.str
+    """The round it belongs to; empty for deposits and withdrawals."""
+    game_id: _builtins.str
+    """The game of a bet, stake or payout."""
+    request_id: _builtins.str
+    """The operator's id of a transfer."""
+    actor: _builtins.str
+    """Who rolled back or adjusted."""
+    reason: _builtins.str
+    """Why."""
+    @_builtins.property
+    def amount(self) -> _money_pb2.Money:
+        """What the account got; below zero what it gave."""
+
+    @_builtins.property
+    def stake(self) -> _money_pb2.Money:
+        """Of a bet or stake what was staked; of a rollback what came back. Absent for transfers."""
+
+    @_builtins.property
+    def win(self) -> _money_pb2.Money:
+        """Of a bet or payout what was won; of a rollback what was taken back. Absent for transfers."""
+
+    @_builtins.property
+    def balance_after(self) -> _money_pb2.Money:
+        """The balance right after."""
+
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp:
+        """When."""
+
+    def __init__(
+        self,
+        *,
+        transaction_id: _builtins.str = ...,
+        type: Global___TransactionType.ValueType = ...,
+        account_id: _builtins.int = ...,
+        account_version: _builtins.int = ...,
+        amount: _money_pb2.Money | None = ...,
+        stake: _money_pb2.Money | None = ...,
+        win: _money_pb2.Money | None = ...,
+        balance_after: _money_pb2.Money | None = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+        round_id: _builtins.str = ...,
+        game_id: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+        actor: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "balance_after", b"balance_after", "create_time", b"create_time", "stake", b"stake", "win", b"win"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "account_version", b"account_version", "actor", b"actor", "amount", b"amount", "balance_after", b"balance_after", "create_time", b"create_time", "game_id", b"game_id", "reason", b"reason", "request_id", b"request_id", "round_id", b"round_id", "stake", b"stake", "transaction_id", b"transaction_id", "type", b"type", "win", b"win"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Transaction: _TypeAlias = Transaction  # noqa: Y015
+
+@_typing.final
+class Posting(_message.Message):
+    """One side of an entry."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TRANSACTION_ID_FIELD_NUMBER: _builtins.int
+    LEG_FIELD_NUMBER: _builtins.int
+    ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    AMOUNT_FIELD_NUMBER: _builtins.int
+    transaction_id: _builtins.str
+    """The transaction."""
+    leg: _builtins.int
+    """1 stake or transfer, 2 win, 3 win back, 4 stake back."""
+    account_id: _builtins.int
+    """The account."""
+    @_builtins.property
+    def amount(self) -> _money_pb2.Money:
+        """Signed. The postings of a transaction sum to zero."""
+
+    def __init__(
+        self,
+        *,
+        transaction_id: _builtins.str = ...,
+        leg: _builtins.int = ...,
+        account_id: _builtins.int = ...,
+        amount: _money_pb2.Money | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "amount", b"amount", "leg", b"leg", "transaction_id", b"transaction_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Posting: _TypeAlias = Posting  # noqa: Y015
+
+@_typing.final
+class ListTransactionsRequest(_message.Message):
+    """Names the account, and what of its statement is wanted."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OPERATOR_ID_FIELD_NUMBER: _builtins.int
+    ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    START_TIME_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    TYPES_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    operator_id: _builtins.str
+    """Required."""
+    account_id: _builtins.int
+    """Required."""
+    page_size: _builtins.int
+    """1..500; 100 when 0."""
+    page_token: _builtins.str
+    """As the page before gave it."""
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp:
+        """From here on, inclusive; from the beginning when absent."""
+
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp:
+        """Up to here, exclusive; up to now when absent."""
+
+    @_builtins.property
+    def types(self) -> _containers.RepeatedScalarFieldContainer[Global___TransactionType.ValueType]:
+        """Of these types only; of all when empty."""
+
+    def __init__(
+        self,
+        *,
+        operator_id: _builtins.str = ...,
+        account_id: _builtins.int = ...,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+        types: _abc.Iterable[Global___TransactionType.ValueType] | None = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "end_time", b"end_time", "operator_id", b"operator_id", "page_size", b"page_size", "page_token", b"page_token", "start_time", b"start_time", "types", b"types"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListTransactionsRequest: _TypeAlias = ListTransactionsRequest  # noqa: Y015
+
+@_typing.final
+class ListTransactionsResponse(_message.Message):
+    """A page."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TRANSACTIONS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Empty on the last page."""
+    @_builtins.property
+    def transactions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Transaction]:
+        """Newest first."""
+
+    def __init__(
+        self,
+        *,
+        transactions: _abc.Iterable[Global___Transaction] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "transactions", b"transactions"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListTransactionsResponse: _TypeAlias = ListTransactionsResponse  # noqa: Y015
+
+@_typing.final
+class GetTransactionsRequest(_message.Message):
+    """Names a round or a transfer."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OPERATOR_ID_FIELD_NUMBER: _builtins.int
+    TRANSACTION_ID_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    operator_id: _builtins.str
+    """Required."""
+    transaction_id: _builtins.str
+    """A transfer, or a round."""
+    request_id: _builtins.str
+    """The operator's id of a transfer."""
+    def __init__(
+        self,
+        *,
+        operator_id: _builtins.str = ...,
+        transaction_id: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "request_id", b"request_id", "transaction_id", b"transaction_id"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "operator_id", b"operator_id", "request_id", b"request_id", "transaction_id", b"transaction_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_key: _TypeAlias = _typing.Literal["transaction_id", "request_id"]  # noqa: Y015
+    _WhichOneofArgType_key: _TypeAlias = _typing.Literal["key", b"key"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_key) -> _WhichOneofReturnType_key | None: ...
+
+Global___GetTransactionsRequest: _TypeAlias = GetTransactionsRequest  # noqa: Y015
+
+@_typing.final
+class GetTransactionsResponse(_message.Message):
+    """What moved."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TRANSACTIONS_FIELD_NUMBER: _builtins.int
+    POSTINGS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def transactions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Transaction]:
+        """In the order in which they moved."""
+
+    @_builtins.property
+    def postings(self) -> _containers.RepeatedCompositeFieldContainer[Global___Posting]:
+        """All their postings."""
+
+    def __init__(
+        self,
+        *,
+        transactions: _abc.Iterable[Global___Transaction] | None = ...,
+        postings: _abc.Iterable[Global___Posting] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["postings", b"postings", "transactions", b"transactions"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetTransactionsResponse: _TypeAlias = GetTransactionsResponse  # noqa: Y015
+
+@_typing.final
+class GetDailyTotalsRequest(_message.Message):
+    """Names the day."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OPERATOR_ID_FIELD_NUMBER: _builtins.int
+    DAY_FIELD_NUMBER: _builtins.int
+    CURRENCY_CODE_FIELD_NUMBER: _builtins.int
+    operator_id: _builtins.str
+    """Required."""
+    day: _builtins.str
+    """The UTC day, "2026-11-30". Required."""
+    currency_code: _builtins.str
+    """Only this currency; all when empty."""
+    def __init__(
+        self,
+        *,
+        operator_id: _builtins.str = ...,
+        day: _builtins.str = ...,
+        currency_code: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["currency_code", b"currency_code", "day", b"day", "operator_id", b"operator_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetDailyTotalsRequest: _TypeAlias = GetDailyTotalsRequest  # noqa: Y015
+
+@_typing.final
+class GetDailyTotalsResponse(_message.Message):
+    """The totals of a day."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TOTALS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def totals(self) -> _containers.RepeatedCompositeFieldContainer[Global___DailyTotals]:
+        """By currency code."""
+
+    def __init__(
+        self,
+        *,
+        totals: _abc.Iterable[Global___DailyTotals] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["totals", b"totals"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetDailyTotalsResponse: _TypeAlias = GetDailyTotalsResponse  # noqa: Y015
+
+@_typing.final
+class DailyTotals(_message.Message):
+    """Sums of real money in one currency on one day."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CURRENCY_CODE_FIELD_NUMBER: _builtins.int
+    ROUND_COUNT_FIELD_NUMBER: _builtins.int
+    STAKE_FIELD_NUMBER: _builtins.int
+    WIN_FIELD_NUMBER: _builtins.int
+    STAKE_REVERSED_FIELD_NUMBER: _builtins.int
+    WIN_REVERSED_FIELD_NUMBER: _builtins.int
+    DEPOSIT_FIELD_NUMBER: _builtins.int
+    WITHDRAWAL_FIELD_NUMBER: _builtins.int
+    ADJUSTMENT_FIELD_NUMBER: _builtins.int
+    POSTING_COUNT_FIELD_NUMBER: _builtins.int
+    CHECKSUM_FIELD_NUMBER: _builtins.int
+    currency_code: _builtins.str
+    """The currency."""
+    round_count: _builtins.int
+    """Rounds whose stake was applied."""
+    posting_count: _builtins.int
+    """Postings of the day."""
+    checksum: _builtins.str
+    """Over all postings of the day, whatever their order: services/wallet/README.md says how it is computed."""
+    @_builtins.property
+    def stake(self) -> _money_pb2.Money:
+        """Stakes taken."""
+
+    @_builtins.property
+    def win(self) -> _money_pb2.Money:
+        """Wins paid."""
+
+    @_builtins.property
+    def stake_reversed(self) -> _money_pb2.Money:
+        """Stakes given back by rollbacks."""
+
+    @_builtins.property
+    def win_reversed(self) -> _money_pb2.Money:
+        """Wins taken back by rollbacks."""
+
+    @_builtins.property
+    def deposit(self) -> _money_pb2.Money:
+        """Deposits."""
+
+    @_builtins.property
+    def withdrawal(self) -> _money_pb2.Money:
+        """Withdrawals, as a positive amount."""
+
+    @_builtins.property
+    def adjustment(self) -> _money_pb2.Money:
+        """Sum of adjustments, signed."""
+
+    def __init__(
+        self,
+        *,
+        currency_code: _builtins.str = ...,
+        round_count: _builtins.int = ...,
+        stake: _money_pb2.Money | None = ...,
+        win: _money_pb2.Money | None = ...,
+        stake_reversed: _money_pb2.Money | None = ...,
+        win_reversed: _money_pb2.Money | None = ...,
+        deposit: _money_pb2.Money | None = ...,
+        withdrawal: _money_pb2.Money | None = ...,
+        adjustment: _money_pb2.Money | None = ...,
+        posting_count: _builtins.int = ...,
+        checksum: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["adjustment", b"adjustment", "deposit", b"deposit", "stake", b"stake", "stake_reversed", b"stake_reversed", "win", b"win", "win_reversed", b"win_reversed", "withdrawal", b"withdrawal"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["adjustment", b"adjustment", "checksum", b"checksum", "currency_code", b"currency_code", "deposit", b"deposit", "posting_count", b"posting_count", "round_count", b"round_count", "stake", b"stake", "stake_reversed", b"stake_reversed", "win", b"win", "win_reversed", b"win_reversed", "withdrawal", b"withdrawal"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DailyTotals: _TypeAlias = DailyTotals  # noqa: Y015
+
+@_typing.final
+class StuckCall(_message.Message):
+    """A call that was not answered yet."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROUND_ID_FIELD_NUMBER: _builtins.int
+    STEP_FIELD_NUMBER: _builtins.int
+    ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    AMOUNT_FIELD_NUMBER: _builtins.int
+    ATTEMPTS_FIELD_NUMBER: _builtins.int
+    LAST_ERROR_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    NEXT_TIME_FIELD_NUMBER: _builtins.int
+    STOPPED_FIELD_NUMBER: _builtins.int
+    round_id: _builtins.str
+    """The round."""
+    step: Global___ExternalStep.ValueType
+    """What it asks for."""
+    account_id: _builtins.int
+    """The account."""
+    attempts: _builtins.int
+    """How often it was sent."""
+    last_error: _builtins.str
+    """What the last attempt ended with, one line."""
+    stopped: _builtins.bool
+    """Whether a person stopped it."""
+    @_builtins.property
+    def amount(self) -> _money_pb2.Money:
+        """The amount; of a void the stake."""
+
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was first sent."""
+
+    @_builtins.property
+    def next_time(self) -> _timestamp_pb2.Timestamp:
+        """When it is sent again; absent when it was stopped."""
+
+    def __init__(
+        self,
+        *,
+        round_id: _builtins.str = ...,
+        step: Global___ExternalStep.ValueType = ...,
+        account_id: _builtins.int = ...,
+        amount: _money_pb2.Money | None = ...,
+        attempts: _builtins.int = ...,
+        last_error: _builtins.str = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+        next_time: _timestamp_pb2.Timestamp | None = ...,
+        stopped: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "create_time", b"create_time", "next_time", b"next_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "amount", b"amount", "attempts", b"attempts", "create_time", b"create_time", "last_error", b"last_error", "next_time", b"next_time", "round_id", b"round_id", "step", b"step", "stopped", b"stopped"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StuckCall: _TypeAlias = StuckCall  # noqa: Y015
+
+@_typing.final
+class ListStuckCallsRequest(_message.Message):
+    """Names the operator."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OPERATOR_ID_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    operator_id: _builtins.str
+    """Required."""
+    page_size: _builtins.int
+    """1..200; 50 when 0."""
+    page_token: _builtins.str
+    """As the page before gave it."""
+    def __init__(
+        self,
+        *,
+        operator_id: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["operator_id", b"operator_id", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListStuckCallsRequest: _TypeAlias = ListStuckCallsRequest  # noqa: Y015
+
+@_typing.final
+class ListStuckCallsResponse(_message.Message):
+    """A page."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CALLS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Empty on the last page."""
+    @_builtins.property
+    def calls(self) -> _containers.RepeatedCompositeFieldContainer[Global___StuckCall]:
+        """Most attempts first."""
+
+    def __init__(
+        self,
+        *,
+        calls: _abc.Iterable[Global___StuckCall] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["calls", b"calls", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListStuckCallsResponse: _TypeAlias = ListStuckCallsResponse  # noqa: Y015
+
+@_typing.final
+class ResolveStuckCallRequest(_message.Message):
+    """What to do with which call."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OPERATOR_ID_FIELD_NUMBER: _builtins.int
+    ROUND_ID_FIELD_NUMBER: _builtins.int
+    STEP_FIELD_NUMBER: _builtins.int
+    ACTION_FIELD_NUMBER: _builtins.int
+    ACTOR_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    operator_id: _builtins.str
+    """Required."""
+    round_id: _builtins.str
+    """Required."""
+    step: Global___ExternalStep.ValueType
+    """Required."""
+    action: Global___StuckAction.ValueType
+    """Required."""
+    actor: _builtins.str
+    """Who decided it. Required."""
+    reason: _builtins.str
+    """Why. Required."""
+    def __init__(
+        self,
+        *,
+        operator_id: _builtins.str = ...,
+        round_id: _builtins.str = ...,
+        step: Global___ExternalStep.ValueType = ...,
+        action: Global___StuckAction.ValueType = ...,
+        actor: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "actor", b"actor", "operator_id", b"operator_id", "reason", b"reason", "round_id", b"round_id", "step", b"step"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResolveStuckCallRequest: _TypeAlias = ResolveStuckCallRequest  # noqa: Y015
+
+@_typing.final
+class ResolveStuckCallResponse(_message.Message):
+    """The call."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CALL_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def call(self) -> Global___StuckCall:
+        """As it stands."""
+
+    def __init__(
+        self,
+        *,
+        call: Global___StuckCall | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["call", b"call"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call", b"call"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResolveStuckCallResponse: _TypeAlias = ResolveStuckCallResponse  # noqa: Y015

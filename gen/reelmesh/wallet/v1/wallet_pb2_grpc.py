@@ -85,6 +85,66 @@ class WalletServiceStub:
                 request_serializer=reelmesh_dot_wallet_dot_v1_dot_wallet__pb2.RollbackRoundRequest.SerializeToString,
                 response_deserializer=reelmesh_dot_wallet_dot_v1_dot_wallet__pb2.RollbackRoundResponse.FromString,
                 _registered_method=True)
+        self.RollbackBet = channel.unary_unary(
+                '/reelmesh.wallet.v1.WalletService/RollbackBet',
+                request_serializer=reelmesh_dot_wallet_dot_v1_dot_wallet__pb2.RollbackBetRequest.SerializeToString,
+                response_deserializer=reelmesh_dot_wallet_dot_v1_dot_wallet__pb2.RollbackBetResponse.FromString,
+                _registered_method=True)
+        self.Adjust = channel.unary_unary(
+                '/reelmesh.wallet.v1.WalletService/Adjust',
+                request_serializer=reelmesh_dot_wallet_dot_v1_dot_wallet__pb2.AdjustRequest.SerializeToString,
+                response_deserializer=reelmesh_dot_wallet_dot_v1_dot_wallet__pb2.AdjustResponse.FromString,
+                _registered_method=True)
+        self.FreezeAccount = channel.unary_unary(
+                '/reelmesh.wallet.v1.WalletService/FreezeAccount',
+                request_serializer=reelmesh_dot_wallet_dot_v1_dot_wallet__pb2.FreezeAccountRequest.SerializeToString,
+                response_deserializer=reelmesh_dot_wallet_dot_v1_dot_wallet__pb2.FreezeAccountResponse.FromString,
+                _registered_method=True)
+        self.UnfreezeAccount = channel.unary_unary(
+                '/reelmesh.wallet.v1.WalletService/UnfreezeAccount',
+                request_serializer=reelmesh_dot_wallet_dot_v1_dot_wallet__pb2.UnfreezeAccountRequest.SerializeToString,
+                response_deserializer=reelmesh_dot_wallet_dot_v1_dot_wallet__pb2.UnfreezeAccountResponse.FromString,
+                _registered_method=True)
+        self.ListReviews = channel.unary_unary(
+                '/reelmesh.wallet.v1.WalletService/ListReviews',
+                request_serializer=reelmesh_dot_wallet_dot_v1_dot_wallet__pb2.ListReviewsRequest.SerializeToString,
+                response_deserializer=reelmesh_dot_wallet_dot_v1_dot_wallet__pb2.ListReviewsResponse.FromString,
+                _registered_method=True)
+        self.ResolveReview = channel.unary_unary(
+                '/reelmesh.wallet.v1.WalletService/ResolveReview',
+                request_serializer=reelmesh_dot_wallet_dot_v1_dot_wallet__pb2.ResolveReviewRequest.SerializeToString,
+                response_deserializer=reelmesh_dot_wallet_dot_v1_dot_wallet__pb2.ResolveReviewResponse.FromString,
+                _registered_method=True)
+        self.GetAccountBalance = channel.unary_unary(
+                '/reelmesh.wallet.v1.WalletService/GetAccountBalance',
+                request_serializer=reelmesh_dot_wallet_dot_v1_dot_wallet__pb2.GetAccountBalanceRequest.SerializeToString,
+                response_deserializer=reelmesh_dot_wallet_dot_v1_dot_wallet__pb2.GetAccountBalanceResponse.FromString,
+                _registered_method=True)
+        self.ListTransactions = channel.unary_unary(
+                '/reelmesh.wallet.v1.WalletService/ListTransactions',
+                request_serializer=reelmesh_dot_wallet_dot_v1_dot_wallet__pb2.ListTransactionsRequest.SerializeToString,
+                response_deserializer=reelmesh_dot_wallet_dot_v1_dot_wallet__pb2.ListTransactionsResponse.FromString,
+                _registered_method=True)
+        self.GetTransactions = channel.unary_unary(
+                '/reelmesh.wallet.v1.WalletService/GetTransactions',
+                request_serializer=reelmesh_dot_wallet_dot_v1_dot_wallet__pb2.GetTransactionsRequest.SerializeToString,
+                response_deserializer=reelmesh_dot_wallet_dot_v1_dot_wallet__pb2.GetTransactionsResponse.FromString,
+                _registered_method=True)
+        self.GetDailyTotals = channel.unary_unary(
+                '/reelmesh.wallet.v1.WalletService/GetDailyTotals',
+                request_serializer=reelmesh_dot_wallet_dot_v1_dot_wallet__pb2.GetDailyTotalsRequest.SerializeToString,
+                response_deserializer=reelmesh_dot_wallet_dot_v1_dot_wallet__pb2.GetDailyTotalsResponse.FromString,
+                _registered_method=True)
+        self.ListStuckCalls = channel.unary_unary(
+                '/reelmesh.wallet.v1.WalletService/ListStuckCalls',
+                request_serializer=reelmesh_dot_wallet_dot_v1_dot_wallet__pb2.ListStuckCallsRequest.SerializeToString,
+                response_deserializer=reelmesh_dot_wallet_dot_v1_dot_wallet__pb2.ListStuckCallsResponse.FromString,
+                _registered_method=True)
+        self.ResolveStuckCall = channel.unary_unary(
+                '/reelmesh.wallet.v1.WalletService/ResolveStuckCall',
+                request_serializer=reelmesh_dot_wallet_dot_v1_dot_wallet__pb2.ResolveStuckCallRequest.SerializeToString,
+                response_deserializer=reelmesh_dot_wallet_dot_v1_dot_wallet__pb2.ResolveStuckCallResponse.FromString,
+                _registered_method=True)
 
 
 class WalletServiceServicer:
@@ -185,6 +245,113 @@ class WalletServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RollbackBet(self, request, context):
+        """Gives the stake of a round back while the round is not settled: a stake whose payout is still to come is reversed,
+        an unknown round gets a tombstone. A settled round is left as it is, and the answer says so: APPLIED with
+        unchanged ROUND_SETTLED (an operator who wants it back adjusts, or has the whole round reviewed).
+        Idempotent on round_id. Only game may call it.
+        Errors: INVALID_ARGUMENT/FIELD_INVALID
+        Errors: ALREADY_EXISTS/ID_REUSED
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Adjust(self, request, context):
+        """Corrects a balance by an operator's decision, up or down, with who and why. Idempotent on
+        (operator_id, request_id); a refusal is stored and replayed too.
+        Errors: as Deposit, and
+        Errors: FAILED_PRECONDITION/INSUFFICIENT_FUNDS
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def FreezeAccount(self, request, context):
+        """Refuses stakes and withdrawals of an account from now on, never payouts. Idempotent: freezing a frozen account
+        keeps its first actor and reason.
+        Errors: NOT_FOUND/ACCOUNT_NOT_FOUND
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UnfreezeAccount(self, request, context):
+        """Takes a freeze back. Idempotent.
+        Errors: NOT_FOUND/ACCOUNT_NOT_FOUND
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListReviews(self, request, context):
+        """Lists an operator's rollbacks that could not be made, oldest first.
+        Errors: INVALID_ARGUMENT/PAGE_TOKEN_INVALID
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ResolveReview(self, request, context):
+        """Ends a review by an operator's verdict: SETTLED keeps the win, REVERSED tries the rollback again, and the review
+        stays while the balance still does not cover it. Idempotent on (round_id, verdict).
+        Errors: NOT_FOUND/ROUND_NOT_FOUND
+        Errors: FAILED_PRECONDITION/ROUND_NOT_IN_REVIEW
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetAccountBalance(self, request, context):
+        """Returns the balance of a player's account now, or as it was at a time.
+        Errors: NOT_FOUND/ACCOUNT_NOT_FOUND
+        Errors: INVALID_ARGUMENT/FIELD_INVALID
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListTransactions(self, request, context):
+        """The statement of an account: what moved it, newest first.
+        Errors: NOT_FOUND/ACCOUNT_NOT_FOUND
+        Errors: INVALID_ARGUMENT/PAGE_TOKEN_INVALID
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetTransactions(self, request, context):
+        """Returns what moved under one id, with its postings: the transfer, or all steps of the round.
+        Errors: NOT_FOUND/TRANSACTION_NOT_FOUND
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetDailyTotals(self, request, context):
+        """Sums of one UTC day per currency, with a checksum over its postings. Demo is never in it.
+        Errors: INVALID_ARGUMENT/FIELD_INVALID
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListStuckCalls(self, request, context):
+        """Lists calls to an operator's own wallet that were not answered yet, most attempts first.
+        Errors: INVALID_ARGUMENT/PAGE_TOKEN_INVALID
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ResolveStuckCall(self, request, context):
+        """Sends a stuck call again at once (FORCE), or gives it up for a person to settle by hand (STOP). Idempotent.
+        Errors: NOT_FOUND/ROUND_NOT_FOUND
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_WalletServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -237,6 +404,66 @@ def add_WalletServiceServicer_to_server(servicer, server):
                     servicer.RollbackRound,
                     request_deserializer=reelmesh_dot_wallet_dot_v1_dot_wallet__pb2.RollbackRoundRequest.FromString,
                     response_serializer=reelmesh_dot_wallet_dot_v1_dot_wallet__pb2.RollbackRoundResponse.SerializeToString,
+            ),
+            'RollbackBet': grpc.unary_unary_rpc_method_handler(
+                    servicer.RollbackBet,
+                    request_deserializer=reelmesh_dot_wallet_dot_v1_dot_wallet__pb2.RollbackBetRequest.FromString,
+                    response_serializer=reelmesh_dot_wallet_dot_v1_dot_wallet__pb2.RollbackBetResponse.SerializeToString,
+            ),
+            'Adjust': grpc.unary_unary_rpc_method_handler(
+                    servicer.Adjust,
+                    request_deserializer=reelmesh_dot_wallet_dot_v1_dot_wallet__pb2.AdjustRequest.FromString,
+                    response_serializer=reelmesh_dot_wallet_dot_v1_dot_wallet__pb2.AdjustResponse.SerializeToString,
+            ),
+            'FreezeAccount': grpc.unary_unary_rpc_method_handler(
+                    servicer.FreezeAccount,
+                    request_deserializer=reelmesh_dot_wallet_dot_v1_dot_wallet__pb2.FreezeAccountRequest.FromString,
+                    response_serializer=reelmesh_dot_wallet_dot_v1_dot_wallet__pb2.FreezeAccountResponse.SerializeToString,
+            ),
+            'UnfreezeAccount': grpc.unary_unary_rpc_method_handler(
+                    servicer.UnfreezeAccount,
+                    request_deserializer=reelmesh_dot_wallet_dot_v1_dot_wallet__pb2.UnfreezeAccountRequest.FromString,
+                    response_serializer=reelmesh_dot_wallet_dot_v1_dot_wallet__pb2.UnfreezeAccountResponse.SerializeToString,
+            ),
+            'ListReviews': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListReviews,
+                    request_deserializer=reelmesh_dot_wallet_dot_v1_dot_wallet__pb2.ListReviewsRequest.FromString,
+                    response_serializer=reelmesh_dot_wallet_dot_v1_dot_wallet__pb2.ListReviewsResponse.SerializeToString,
+            ),
+            'ResolveReview': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResolveReview,
+                    request_deserializer=reelmesh_dot_wallet_dot_v1_dot_wallet__pb2.ResolveReviewRequest.FromString,
+                    response_serializer=reelmesh_dot_wallet_dot_v1_dot_wallet__pb2.ResolveReviewResponse.SerializeToString,
+            ),
+            'GetAccountBalance': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetAccountBalance,
+                    request_deserializer=reelmesh_dot_wallet_dot_v1_dot_wallet__pb2.GetAccountBalanceRequest.FromString,
+                    response_serializer=reelmesh_dot_wallet_dot_v1_dot_wallet__pb2.GetAccountBalanceResponse.SerializeToString,
+            ),
+            'ListTransactions': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListTransactions,
+                    request_deserializer=reelmesh_dot_wallet_dot_v1_dot_wallet__pb2.ListTransactionsRequest.FromString,
+                    response_serializer=reelmesh_dot_wallet_dot_v1_dot_wallet__pb2.ListTransactionsResponse.SerializeToString,
+            ),
+            'GetTransactions': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetTransactions,
+                    request_deserializer=reelmesh_dot_wallet_dot_v1_dot_wallet__pb2.GetTransactionsRequest.FromString,
+                    response_serializer=reelmesh_dot_wallet_dot_v1_dot_wallet__pb2.GetTransactionsResponse.SerializeToString,
+            ),
+            'GetDailyTotals': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetDailyTotals,
+                    request_deserializer=reelmesh_dot_wallet_dot_v1_dot_wallet__pb2.GetDailyTotalsRequest.FromString,
+                    response_serializer=reelmesh_dot_wallet_dot_v1_dot_wallet__pb2.GetDailyTotalsResponse.SerializeToString,
+            ),
+            'ListStuckCalls': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListStuckCalls,
+                    request_deserializer=reelmesh_dot_wallet_dot_v1_dot_wallet__pb2.ListStuckCallsRequest.FromString,
+                    response_serializer=reelmesh_dot_wallet_dot_v1_dot_wallet__pb2.ListStuckCallsResponse.SerializeToString,
+            ),
+            'ResolveStuckCall': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResolveStuckCall,
+                    request_deserializer=reelmesh_dot_wallet_dot_v1_dot_wallet__pb2.ResolveStuckCallRequest.FromString,
+                    response_serializer=reelmesh_dot_wallet_dot_v1_dot_wallet__pb2.ResolveStuckCallResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -510,6 +737,330 @@ class WalletService:
             '/reelmesh.wallet.v1.WalletService/RollbackRound',
             reelmesh_dot_wallet_dot_v1_dot_wallet__pb2.RollbackRoundRequest.SerializeToString,
             reelmesh_dot_wallet_dot_v1_dot_wallet__pb2.RollbackRoundResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RollbackBet(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/reelmesh.wallet.v1.WalletService/RollbackBet',
+            reelmesh_dot_wallet_dot_v1_dot_wallet__pb2.RollbackBetRequest.SerializeToString,
+            reelmesh_dot_wallet_dot_v1_dot_wallet__pb2.RollbackBetResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Adjust(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/reelmesh.wallet.v1.WalletService/Adjust',
+            reelmesh_dot_wallet_dot_v1_dot_wallet__pb2.AdjustRequest.SerializeToString,
+            reelmesh_dot_wallet_dot_v1_dot_wallet__pb2.AdjustResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FreezeAccount(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/reelmesh.wallet.v1.WalletService/FreezeAccount',
+            reelmesh_dot_wallet_dot_v1_dot_wallet__pb2.FreezeAccountRequest.SerializeToString,
+            reelmesh_dot_wallet_dot_v1_dot_wallet__pb2.FreezeAccountResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UnfreezeAccount(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/reelmesh.wallet.v1.WalletService/UnfreezeAccount',
+            reelmesh_dot_wallet_dot_v1_dot_wallet__pb2.UnfreezeAccountRequest.SerializeToString,
+            reelmesh_dot_wallet_dot_v1_dot_wallet__pb2.UnfreezeAccountResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListReviews(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/reelmesh.wallet.v1.WalletService/ListReviews',
+            reelmesh_dot_wallet_dot_v1_dot_wallet__pb2.ListReviewsRequest.SerializeToString,
+            reelmesh_dot_wallet_dot_v1_dot_wallet__pb2.ListReviewsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResolveReview(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/reelmesh.wallet.v1.WalletService/ResolveReview',
+            reelmesh_dot_wallet_dot_v1_dot_wallet__pb2.ResolveReviewRequest.SerializeToString,
+            reelmesh_dot_wallet_dot_v1_dot_wallet__pb2.ResolveReviewResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetAccountBalance(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/reelmesh.wallet.v1.WalletService/GetAccountBalance',
+            reelmesh_dot_wallet_dot_v1_dot_wallet__pb2.GetAccountBalanceRequest.SerializeToString,
+            reelmesh_dot_wallet_dot_v1_dot_wallet__pb2.GetAccountBalanceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListTransactions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/reelmesh.wallet.v1.WalletService/ListTransactions',
+            reelmesh_dot_wallet_dot_v1_dot_wallet__pb2.ListTransactionsRequest.SerializeToString,
+            reelmesh_dot_wallet_dot_v1_dot_wallet__pb2.ListTransactionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetTransactions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/reelmesh.wallet.v1.WalletService/GetTransactions',
+            reelmesh_dot_wallet_dot_v1_dot_wallet__pb2.GetTransactionsRequest.SerializeToString,
+            reelmesh_dot_wallet_dot_v1_dot_wallet__pb2.GetTransactionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetDailyTotals(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/reelmesh.wallet.v1.WalletService/GetDailyTotals',
+            reelmesh_dot_wallet_dot_v1_dot_wallet__pb2.GetDailyTotalsRequest.SerializeToString,
+            reelmesh_dot_wallet_dot_v1_dot_wallet__pb2.GetDailyTotalsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListStuckCalls(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/reelmesh.wallet.v1.WalletService/ListStuckCalls',
+            reelmesh_dot_wallet_dot_v1_dot_wallet__pb2.ListStuckCallsRequest.SerializeToString,
+            reelmesh_dot_wallet_dot_v1_dot_wallet__pb2.ListStuckCallsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResolveStuckCall(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/reelmesh.wallet.v1.WalletService/ResolveStuckCall',
+            reelmesh_dot_wallet_dot_v1_dot_wallet__pb2.ResolveStuckCallRequest.SerializeToString,
+            reelmesh_dot_wallet_dot_v1_dot_wallet__pb2.ResolveStuckCallResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -85,6 +85,65 @@ class WalletServiceStub:
     already spent nothing moves and the answer is NEEDS_REVIEW. Idempotent on round_id. Only game may call it.
     Errors: INVALID_ARGUMENT/FIELD_INVALID
     """
+    RollbackBet: _grpc.UnaryUnaryMultiCallable[_wallet_pb2.RollbackBetRequest, _wallet_pb2.RollbackBetResponse]
+    """Gives the stake of a round back while the round is not settled: a stake whose payout is still to come is reversed,
+    an unknown round gets a tombstone. A settled round is left as it is, and the answer says so: APPLIED with
+    unchanged ROUND_SETTLED (an operator who wants it back adjusts, or has the whole round reviewed).
+    Idempotent on round_id. Only game may call it.
+    Errors: INVALID_ARGUMENT/FIELD_INVALID
+    Errors: ALREADY_EXISTS/ID_REUSED
+    """
+    Adjust: _grpc.UnaryUnaryMultiCallable[_wallet_pb2.AdjustRequest, _wallet_pb2.AdjustResponse]
+    """Corrects a balance by an operator's decision, up or down, with who and why. Idempotent on
+    (operator_id, request_id); a refusal is stored and replayed too.
+    Errors: as Deposit, and
+    Errors: FAILED_PRECONDITION/INSUFFICIENT_FUNDS
+    """
+    FreezeAccount: _grpc.UnaryUnaryMultiCallable[_wallet_pb2.FreezeAccountRequest, _wallet_pb2.FreezeAccountResponse]
+    """Refuses stakes and withdrawals of an account from now on, never payouts. Idempotent: freezing a frozen account
+    keeps its first actor and reason.
+    Errors: NOT_FOUND/ACCOUNT_NOT_FOUND
+    """
+    UnfreezeAccount: _grpc.UnaryUnaryMultiCallable[_wallet_pb2.UnfreezeAccountRequest, _wallet_pb2.UnfreezeAccountResponse]
+    """Takes a freeze back. Idempotent.
+    Errors: NOT_FOUND/ACCOUNT_NOT_FOUND
+    """
+    ListReviews: _grpc.UnaryUnaryMultiCallable[_wallet_pb2.ListReviewsRequest, _wallet_pb2.ListReviewsResponse]
+    """Lists an operator's rollbacks that could not be made, oldest first.
+    Errors: INVALID_ARGUMENT/PAGE_TOKEN_INVALID
+    """
+    ResolveReview: _grpc.UnaryUnaryMultiCallable[_wallet_pb2.ResolveReviewRequest, _wallet_pb2.ResolveReviewResponse]
+    """Ends a review by an operator's verdict: SETTLED keeps the win, REVERSED tries the rollback again, and the review
+    stays while the balance still does not cover it. Idempotent on (round_id, verdict).
+    Errors: NOT_FOUND/ROUND_NOT_FOUND
+    Errors: FAILED_PRECONDITION/ROUND_NOT_IN_REVIEW
+    """
+    GetAccountBalance: _grpc.UnaryUnaryMultiCallable[_wallet_pb2.GetAccountBalanceRequest, _wallet_pb2.GetAccountBalanceResponse]
+    """Returns the balance of a player's account now, or as it was at a time.
+    Errors: NOT_FOUND/ACCOUNT_NOT_FOUND
+    Errors: INVALID_ARGUMENT/FIELD_INVALID
+    """
+    ListTransactions: _grpc.UnaryUnaryMultiCallable[_wallet_pb2.ListTransactionsRequest, _wallet_pb2.ListTransactionsResponse]
+    """The statement of an account: what moved it, newest first.
+    Errors: NOT_FOUND/ACCOUNT_NOT_FOUND
+    Errors: INVALID_ARGUMENT/PAGE_TOKEN_INVALID
+    """
+    GetTransactions: _grpc.UnaryUnaryMultiCallable[_wallet_pb2.GetTransactionsRequest, _wallet_pb2.GetTransactionsResponse]
+    """Returns what moved under one id, with its postings: the transfer, or all steps of the round.
+    Errors: NOT_FOUND/TRANSACTION_NOT_FOUND
+    """
+    GetDailyTotals: _grpc.UnaryUnaryMultiCallable[_wallet_pb2.GetDailyTotalsRequest, _wallet_pb2.GetDailyTotalsResponse]
+    """Sums of one UTC day per currency, with a checksum over its postings. Demo is never in it.
+    Errors: INVALID_ARGUMENT/FIELD_INVALID
+    """
+    ListStuckCalls: _grpc.UnaryUnaryMultiCallable[_wallet_pb2.ListStuckCallsRequest, _wallet_pb2.ListStuckCallsResponse]
+    """Lists calls to an operator's own wallet that were not answered yet, most attempts first.
+    Errors: INVALID_ARGUMENT/PAGE_TOKEN_INVALID
+    """
+    ResolveStuckCall: _grpc.UnaryUnaryMultiCallable[_wallet_pb2.ResolveStuckCallRequest, _wallet_pb2.ResolveStuckCallResponse]
+    """Sends a stuck call again at once (FORCE), or gives it up for a person to settle by hand (STOP). Idempotent.
+    Errors: NOT_FOUND/ROUND_NOT_FOUND
+    """
 
 @_typing.type_check_only
 class WalletServiceAsyncStub(WalletServiceStub):
@@ -142,6 +201,65 @@ class WalletServiceAsyncStub(WalletServiceStub):
     """Gives a whole round back: payout first, then stake; an unknown round gets a tombstone. When the win was
     already spent nothing moves and the answer is NEEDS_REVIEW. Idempotent on round_id. Only game may call it.
     Errors: INVALID_ARGUMENT/FIELD_INVALID
+    """
+    RollbackBet: _aio.UnaryUnaryMultiCallable[_wallet_pb2.RollbackBetRequest, _wallet_pb2.RollbackBetResponse]  # type: ignore[assignment]
+    """Gives the stake of a round back while the round is not settled: a stake whose payout is still to come is reversed,
+    an unknown round gets a tombstone. A settled round is left as it is, and the answer says so: APPLIED with
+    unchanged ROUND_SETTLED (an operator who wants it back adjusts, or has the whole round reviewed).
+    Idempotent on round_id. Only game may call it.
+    Errors: INVALID_ARGUMENT/FIELD_INVALID
+    Errors: ALREADY_EXISTS/ID_REUSED
+    """
+    Adjust: _aio.UnaryUnaryMultiCallable[_wallet_pb2.AdjustRequest, _wallet_pb2.AdjustResponse]  # type: ignore[assignment]
+    """Corrects a balance by an operator's decision, up or down, with who and why. Idempotent on
+    (operator_id, request_id); a refusal is stored and replayed too.
+    Errors: as Deposit, and
+    Errors: FAILED_PRECONDITION/INSUFFICIENT_FUNDS
+    """
+    FreezeAccount: _aio.UnaryUnaryMultiCallable[_wallet_pb2.FreezeAccountRequest, _wallet_pb2.FreezeAccountResponse]  # type: ignore[assignment]
+    """Refuses stakes and withdrawals of an account from now on, never payouts. Idempotent: freezing a frozen account
+    keeps its first actor and reason.
+    Errors: NOT_FOUND/ACCOUNT_NOT_FOUND
+    """
+    UnfreezeAccount: _aio.UnaryUnaryMultiCallable[_wallet_pb2.UnfreezeAccountRequest, _wallet_pb2.UnfreezeAccountResponse]  # type: ignore[assignment]
+    """Takes a freeze back. Idempotent.
+    Errors: NOT_FOUND/ACCOUNT_NOT_FOUND
+    """
+    ListReviews: _aio.UnaryUnaryMultiCallable[_wallet_pb2.ListReviewsRequest, _wallet_pb2.ListReviewsResponse]  # type: ignore[assignment]
+    """Lists an operator's rollbacks that could not be made, oldest first.
+    Errors: INVALID_ARGUMENT/PAGE_TOKEN_INVALID
+    """
+    ResolveReview: _aio.UnaryUnaryMultiCallable[_wallet_pb2.ResolveReviewRequest, _wallet_pb2.ResolveReviewResponse]  # type: ignore[assignment]
+    """Ends a review by an operator's verdict: SETTLED keeps the win, REVERSED tries the rollback again, and the review
+    stays while the balance still does not cover it. Idempotent on (round_id, verdict).
+    Errors: NOT_FOUND/ROUND_NOT_FOUND
+    Errors: FAILED_PRECONDITION/ROUND_NOT_IN_REVIEW
+    """
+    GetAccountBalance: _aio.UnaryUnaryMultiCallable[_wallet_pb2.GetAccountBalanceRequest, _wallet_pb2.GetAccountBalanceResponse]  # type: ignore[assignment]
+    """Returns the balance of a player's account now, or as it was at a time.
+    Errors: NOT_FOUND/ACCOUNT_NOT_FOUND
+    Errors: INVALID_ARGUMENT/FIELD_INVALID
+    """
+    ListTransactions: _aio.UnaryUnaryMultiCallable[_wallet_pb2.ListTransactionsRequest, _wallet_pb2.ListTransactionsResponse]  # type: ignore[assignment]
+    """The statement of an account: what moved it, newest first.
+    Errors: NOT_FOUND/ACCOUNT_NOT_FOUND
+    Errors: INVALID_ARGUMENT/PAGE_TOKEN_INVALID
+    """
+    GetTransactions: _aio.UnaryUnaryMultiCallable[_wallet_pb2.GetTransactionsRequest, _wallet_pb2.GetTransactionsResponse]  # type: ignore[assignment]
+    """Returns what moved under one id, with its postings: the transfer, or all steps of the round.
+    Errors: NOT_FOUND/TRANSACTION_NOT_FOUND
+    """
+    GetDailyTotals: _aio.UnaryUnaryMultiCallable[_wallet_pb2.GetDailyTotalsRequest, _wallet_pb2.GetDailyTotalsResponse]  # type: ignore[assignment]
+    """Sums of one UTC day per currency, with a checksum over its postings. Demo is never in it.
+    Errors: INVALID_ARGUMENT/FIELD_INVALID
+    """
+    ListStuckCalls: _aio.UnaryUnaryMultiCallable[_wallet_pb2.ListStuckCallsRequest, _wallet_pb2.ListStuckCallsResponse]  # type: ignore[assignment]
+    """Lists calls to an operator's own wallet that were not answered yet, most attempts first.
+    Errors: INVALID_ARGUMENT/PAGE_TOKEN_INVALID
+    """
+    ResolveStuckCall: _aio.UnaryUnaryMultiCallable[_wallet_pb2.ResolveStuckCallRequest, _wallet_pb2.ResolveStuckCallResponse]  # type: ignore[assignment]
+    """Sends a stuck call again at once (FORCE), or gives it up for a person to settle by hand (STOP). Idempotent.
+    Errors: NOT_FOUND/ROUND_NOT_FOUND
     """
 
 class WalletServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -257,6 +375,137 @@ class WalletServiceServicer(metaclass=_abc_1.ABCMeta):
         """Gives a whole round back: payout first, then stake; an unknown round gets a tombstone. When the win was
         already spent nothing moves and the answer is NEEDS_REVIEW. Idempotent on round_id. Only game may call it.
         Errors: INVALID_ARGUMENT/FIELD_INVALID
+        """
+
+    @_abc_1.abstractmethod
+    def RollbackBet(
+        self,
+        request: _wallet_pb2.RollbackBetRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_wallet_pb2.RollbackBetResponse, _abc.Awaitable[_wallet_pb2.RollbackBetResponse]]:
+        """Gives the stake of a round back while the round is not settled: a stake whose payout is still to come is reversed,
+        an unknown round gets a tombstone. A settled round is left as it is, and the answer says so: APPLIED with
+        unchanged ROUND_SETTLED (an operator who wants it back adjusts, or has the whole round reviewed).
+        Idempotent on round_id. Only game may call it.
+        Errors: INVALID_ARGUMENT/FIELD_INVALID
+        Errors: ALREADY_EXISTS/ID_REUSED
+        """
+
+    @_abc_1.abstractmethod
+    def Adjust(
+        self,
+        request: _wallet_pb2.AdjustRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_wallet_pb2.AdjustResponse, _abc.Awaitable[_wallet_pb2.AdjustResponse]]:
+        """Corrects a balance by an operator's decision, up or down, with who and why. Idempotent on
+        (operator_id, request_id); a refusal is stored and replayed too.
+        Errors: as Deposit, and
+        Errors: FAILED_PRECONDITION/INSUFFICIENT_FUNDS
+        """
+
+    @_abc_1.abstractmethod
+    def FreezeAccount(
+        self,
+        request: _wallet_pb2.FreezeAccountRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_wallet_pb2.FreezeAccountResponse, _abc.Awaitable[_wallet_pb2.FreezeAccountResponse]]:
+        """Refuses stakes and withdrawals of an account from now on, never payouts. Idempotent: freezing a frozen account
+        keeps its first actor and reason.
+        Errors: NOT_FOUND/ACCOUNT_NOT_FOUND
+        """
+
+    @_abc_1.abstractmethod
+    def UnfreezeAccount(
+        self,
+        request: _wallet_pb2.UnfreezeAccountRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_wallet_pb2.UnfreezeAccountResponse, _abc.Awaitable[_wallet_pb2.UnfreezeAccountResponse]]:
+        """Takes a freeze back. Idempotent.
+        Errors: NOT_FOUND/ACCOUNT_NOT_FOUND
+        """
+
+    @_abc_1.abstractmethod
+    def ListReviews(
+        self,
+        request: _wallet_pb2.ListReviewsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_wallet_pb2.ListReviewsResponse, _abc.Awaitable[_wallet_pb2.ListReviewsResponse]]:
+        """Lists an operator's rollbacks that could not be made, oldest first.
+        Errors: INVALID_ARGUMENT/PAGE_TOKEN_INVALID
+        """
+
+    @_abc_1.abstractmethod
+    def ResolveReview(
+        self,
+        request: _wallet_pb2.ResolveReviewRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_wallet_pb2.ResolveReviewResponse, _abc.Awaitable[_wallet_pb2.ResolveReviewResponse]]:
+        """Ends a review by an operator's verdict: SETTLED keeps the win, REVERSED tries the rollback again, and the review
+        stays while the balance still does not cover it. Idempotent on (round_id, verdict).
+        Errors: NOT_FOUND/ROUND_NOT_FOUND
+        Errors: FAILED_PRECONDITION/ROUND_NOT_IN_REVIEW
+        """
+
+    @_abc_1.abstractmethod
+    def GetAccountBalance(
+        self,
+        request: _wallet_pb2.GetAccountBalanceRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_wallet_pb2.GetAccountBalanceResponse, _abc.Awaitable[_wallet_pb2.GetAccountBalanceResponse]]:
+        """Returns the balance of a player's account now, or as it was at a time.
+        Errors: NOT_FOUND/ACCOUNT_NOT_FOUND
+        Errors: INVALID_ARGUMENT/FIELD_INVALID
+        """
+
+    @_abc_1.abstractmethod
+    def ListTransactions(
+        self,
+        request: _wallet_pb2.ListTransactionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_wallet_pb2.ListTransactionsResponse, _abc.Awaitable[_wallet_pb2.ListTransactionsResponse]]:
+        """The statement of an account: what moved it, newest first.
+        Errors: NOT_FOUND/ACCOUNT_NOT_FOUND
+        Errors: INVALID_ARGUMENT/PAGE_TOKEN_INVALID
+        """
+
+    @_abc_1.abstractmethod
+    def GetTransactions(
+        self,
+        request: _wallet_pb2.GetTransactionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_wallet_pb2.GetTransactionsResponse, _abc.Awaitable[_wallet_pb2.GetTransactionsResponse]]:
+        """Returns what moved under one id, with its postings: the transfer, or all steps of the round.
+        Errors: NOT_FOUND/TRANSACTION_NOT_FOUND
+        """
+
+    @_abc_1.abstractmethod
+    def GetDailyTotals(
+        self,
+        request: _wallet_pb2.GetDailyTotalsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_wallet_pb2.GetDailyTotalsResponse, _abc.Awaitable[_wallet_pb2.GetDailyTotalsResponse]]:
+        """Sums of one UTC day per currency, with a checksum over its postings. Demo is never in it.
+        Errors: INVALID_ARGUMENT/FIELD_INVALID
+        """
+
+    @_abc_1.abstractmethod
+    def ListStuckCalls(
+        self,
+        request: _wallet_pb2.ListStuckCallsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_wallet_pb2.ListStuckCallsResponse, _abc.Awaitable[_wallet_pb2.ListStuckCallsResponse]]:
+        """Lists calls to an operator's own wallet that were not answered yet, most attempts first.
+        Errors: INVALID_ARGUMENT/PAGE_TOKEN_INVALID
+        """
+
+    @_abc_1.abstractmethod
+    def ResolveStuckCall(
+        self,
+        request: _wallet_pb2.ResolveStuckCallRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_wallet_pb2.ResolveStuckCallResponse, _abc.Awaitable[_wallet_pb2.ResolveStuckCallResponse]]:
+        """Sends a stuck call again at once (FORCE), or gives it up for a person to settle by hand (STOP). Idempotent.
+        Errors: NOT_FOUND/ROUND_NOT_FOUND
         """
 
 def add_WalletServiceServicer_to_server(servicer: WalletServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
