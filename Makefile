@@ -26,7 +26,7 @@ $(BENCH)/.lock-installed: lock/bench.txt $(STAMP)
 	@$(BIN)/python -m pip --quiet --disable-pip-version-check install --require-hashes --no-deps --upgrade --target $(BENCH) -r $<
 	@touch $@
 
-.PHONY: help setup run play bench profile test test-unit test-integration test-model test-fault test-long
+.PHONY: help setup run play bench bench-wallet profile test test-unit test-integration test-model test-fault test-long
 .PHONY: check lint types proto proto-check wheel audit tools fmt clean
 
 help: ## this list
@@ -64,6 +64,9 @@ test-long: $(STAMP) ## the long forms
 
 bench: $(BENCH)/.lock-installed ## CPU per spin against a textbook mesh, latency, floors; QUICK=1 for a short run
 	@exec $(BIN)/python -m bench.run $(if $(QUICK),--quick)
+
+bench-wallet: $(STAMP) ## CPU and rate of a settlement, alone and through the wallet: QUICK=1, ROUNDS=1000000
+	@exec $(BIN)/python -m bench.ledger $(if $(QUICK),--quick) $(if $(ROUNDS),--rounds "$(ROUNDS)")
 
 profile: $(BENCH)/.lock-installed ## a flame graph per service under load, into build/profile
 	@exec $(BIN)/python -m bench.profile

@@ -71,15 +71,19 @@ class Reelmesh:
         self.postgres.stop()
 
     @property
+    def mesh(self) -> Mesh:
+        """The processes."""
+        assert self._mesh is not None
+        return self._mesh
+
+    @property
     def port(self) -> int:
         """Of the REST edge."""
-        assert self._mesh is not None
-        return self._mesh.ports("gateway").rest
+        return self.mesh.ports("gateway").rest
 
     def pids(self) -> dict[str, int]:
         """Every process of the mesh, by name."""
-        assert self._mesh is not None
-        return {name: self._mesh.pid(name) for name in self._mesh.names}
+        return {name: self.mesh.pid(name) for name in self.mesh.names}
 
     def begin(self) -> None:
         """A cell starts: batch sizes count from here."""

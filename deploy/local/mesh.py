@@ -93,6 +93,10 @@ class Mesh:
         """Where the process listens."""
         return self._replicas[name].ports
 
+    def key(self, name: str) -> str:
+        """A key that its services share, by the name of its setting."""
+        return self._keys[name]
+
     def target(self, service: str) -> str:
         """gRPC target of a service: all its replicas."""
         addresses = [
