@@ -68,7 +68,7 @@ def insert_accounts(connection: psycopg.Connection, count: int) -> range:
 
 
 def insert_history(connection: psycopg.Connection, accounts: range, rounds: int) -> None:
-    """So many settled rounds of the past, UUIDv7 of their time, in their tables and indexes; the accounts' versions follow."""
+    """So many settled rounds of the past, under ids of their time; the accounts' versions follow."""
     connection.execute(
         """insert into settlement (round_id, step_key, step, status, account_id, stake_minor, win_minor,
              game_id, balance_after_minor, account_version, create_time)
