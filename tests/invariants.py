@@ -61,6 +61,7 @@ async def check_wallet(conn: AsyncConnection) -> None:
     await counter_balances_are_derived(conn)
     await rounds_have_one_ending(conn)
     await kinds_never_meet(conn)
+    await freezes_are_recorded(conn)
 
 
 async def postings_sum_to_zero(conn: AsyncConnection) -> None:
@@ -161,8 +162,29 @@ async def kinds_never_meet(conn: AsyncConnection) -> None:
     )
 
 
+async def freezes_are_recorded(conn: AsyncConnection) -> None:
+    """An account is frozen when its last record says so, and only changes are recorded."""
+    await _none(
+        conn,
+        """
+        select a.account_id from account a left join lateral (
+          select f.frozen from account_freeze f where f.account_id = a.account_id
+          order by f.freeze_id desc limit 1) last on true
+        where a.frozen <> coalesce(last.frozen, false)""",
+    )
+    await _none(
+        conn,
+        """
+        select * from (
+          select f.*, coalesce(lag(f.frozen) over (partition by f.account_id order by f.freeze_id), false)
+            as frozen_before
+          from account_freeze f) changes
+        where frozen = frozen_before""",
+    )
+
+
 async def outbox_tells_everything_once(conn: AsyncConnection) -> None:
-    """I6, of a wallet whose relay does not run: its outbox holds each verdict, reversal and transfer once."""
+    """I6, of a wallet whose relay does not run: its outbox holds all of it once."""
     rows = (await conn.execute(text("select kind, payload from outbox"))).all()
     columns = ("round_ids", "steps", "statuses", "account_ids", "account_versions", "balances_after_minor")
     settles = [row.payload for row in rows if row.kind == "settle"]
@@ -171,6 +193,12 @@ async def outbox_tells_everything_once(conn: AsyncConnection) -> None:
     transfers = [id for row in rows if row.kind == "transfer" for id in row.payload["transfer_ids"]]
     applied = await conn.execute(text("select cast(transfer_id as text) from transfer where refusal = ''"))
     assert sorted(transfers) == sorted(applied.scalars())
+    freezes = [
+        (payload["account_ids"][0], payload["frozen"][0], payload["actors"][0], payload["reasons"][0])
+        for payload in (row.payload for row in rows if row.kind == "freeze")
+    ]
+    stored = await conn.execute(text("select account_id, frozen, actor, reason from account_freeze"))
+    assert sorted(freezes) == sorted(tuple(row) for row in stored)
 
 
 async def list_told(conn: AsyncConnection) -> list[Verdict]:

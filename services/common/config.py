@@ -39,6 +39,8 @@ class ServiceConfig:
     wallet_target: str = ""
     game_target: str = ""
     events_target: str = ""
+    # An installation's own currencies, a file like services/currencies.yaml; empty: none.
+    currencies_path: str = ""
     # Share of new traces that are kept, 0 to 1; a caller's own decision is followed.
     trace_ratio: float = 0.1
     # One JSON object or one line of text per log record.

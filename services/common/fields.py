@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 from reelmesh.type.v1 import money_pb2
 from uuid_utils.compat import uuid7 as uuid7
 
+from services.common.currencies import CURRENCIES
 from services.common.errors import (
     AmountNotPositive,
     AmountTooLarge,
@@ -26,15 +27,6 @@ if TYPE_CHECKING:  # the name exists in the type stubs only
 # Ours have a quarter of it.
 PAGE_TOKEN_LENGTH_MAX = 512
 AMOUNT_MINOR_MAX = 2**53
-
-# Registered codes with their scale: a unit is 10 ** scale minor units (ISO 4217; BTC and ETH are custom).
-CURRENCIES: dict[str, int] = {
-    **dict.fromkeys(("AUD", "BRL", "CAD", "CHF", "CZK", "DKK", "EUR", "GBP", "HUF", "INR", "MXN", "NOK"), 2),
-    **dict.fromkeys(("NZD", "PLN", "RON", "SEK", "TRY", "USD", "ZAR"), 2),
-    **dict.fromkeys(("CLP", "ISK", "JPY", "KRW"), 0),
-    **dict.fromkeys(("BHD", "JOD", "KWD", "TND"), 3),
-    **dict.fromkeys(("BTC", "ETH"), 8),
-}
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 # C0 and C1 controls: PostgreSQL refuses NUL, a terminal that shows a log line obeys the others.
@@ -87,16 +79,21 @@ def require_enum(value: V, field: str, enum: "_EnumTypeWrapper[V]") -> V:
     return value
 
 
-def require_money(message: money_pb2.Money, field: str, *, zero: bool = False) -> tuple[str, int]:
-    """Currency code and amount in minor units, above 0 (from 0 with `zero`) and up to 2^53."""
+def require_money(
+    message: money_pb2.Money, field: str, *, zero: bool = False, signed: bool = False
+) -> tuple[str, int]:
+    """Currency code and amount in minor units, above 0 (from 0 with `zero`) and up to 2^53.
+
+    `signed`: below zero too, as far as above.
+    """
     code, amount_minor = message.currency_code, message.amount_minor
     if not code:
         raise FieldMissing(field=field)
     if code not in CURRENCIES:
         raise CurrencyUnknown(currency_code=code[:16])
-    if amount_minor < 0 or (amount_minor == 0 and not zero):
+    if (amount_minor < 0 and not signed) or (amount_minor == 0 and not zero):
         raise AmountNotPositive(field=field, amount_minor=amount_minor)
-    if amount_minor > AMOUNT_MINOR_MAX:
+    if abs(amount_minor) > AMOUNT_MINOR_MAX:
         raise AmountTooLarge(field=field, amount_minor_max=AMOUNT_MINOR_MAX)
     return code, amount_minor
 

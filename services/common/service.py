@@ -14,7 +14,7 @@ import grpc
 import uvloop
 from sqlalchemy import text
 
-from services.common import VERSION, db, telemetry
+from services.common import VERSION, currencies, db, telemetry
 from services.common.client import GuardedChannel
 from services.common.config import C, load
 from services.common.health import Health
@@ -130,6 +130,8 @@ class Runtime(Generic[C]):
 def run(service: str, config_type: type[C], compose: Callable[[Runtime[C]], Awaitable[None]]) -> NoReturn:
     """Runs the service until SIGTERM or SIGINT, drains, exits 0; with one line and 1 when it cannot start."""
     config = load(config_type, service=service)
+    if config.currencies_path:
+        currencies.register(config.currencies_path)
     try:
         uvloop.run(_run(service, config, compose))
     except OSError as problem:

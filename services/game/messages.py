@@ -222,9 +222,9 @@ def event(
         facts["outcome"] = msgspec.Raw(stored.outcome or b"null")
         facts["win_minor"] = stored.paid_minor if state is State.SETTLED else stored.win_minor
     if state in (State.REFUSED, State.VOID):
-        facts["reason"] = stored.birth_reason or (
-            "INSUFFICIENT_FUNDS" if state is State.REFUSED else "ROUND_VOID"
-        )
+        # The wallet's answer is stored with the end, so this, too, is the same at every delivery.
+        wallet_reason = stored.refusal or "INSUFFICIENT_FUNDS" if state is State.REFUSED else "ROUND_VOID"
+        facts["reason"] = stored.birth_reason or wallet_reason
     return events_pb2.Event(
         event_type=f"round.{state.lower()}",
         operator_id=stored.operator_id,

@@ -129,6 +129,7 @@ class Round(msgspec.Struct, frozen=True):
     end_time: datetime | None = None
     review_problem: str = ""
     review_verdict: str = ""
+    refusal: str = ""  # why the wallet refused the stake; empty for funds, too, in rows of before this column
 
     def __repr__(self) -> str:
         """Names the round only: this text reaches logs, the outcome must not."""
@@ -174,6 +175,7 @@ class Settlement(msgspec.Struct, frozen=True):
     win_minor: int
     balance_after_minor: int
     account_version: int  # 0 when nothing moved
+    refusal: str = ""  # the reason of a REFUSED stake
     traceparent: str = ""
     outcome_wanted: bool = True  # whether who records it wants to see the outcome
 

@@ -189,6 +189,8 @@ def reason_of(round_: Round) -> tuple[str, Mapping[str, str]]:
     match round_.state:
         case State.REFUSED | State.VOID if round_.birth is not State.PENDING:
             return round_.birth_reason, round_.birth_metadata or {}
+        case State.REFUSED if round_.refusal == "ACCOUNT_FROZEN":
+            return round_.refusal, {}
         case State.REFUSED:
             balance = str(round_.balance_after_minor)
             return "INSUFFICIENT_FUNDS", {"balance_minor": balance, "currency_code": round_.currency_code}

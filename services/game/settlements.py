@@ -137,6 +137,7 @@ def _changed(change: Change, time: datetime) -> Round:
         stake_applied=round_.stake_applied or applied,
         paid_minor=ruling.amount_minor if ruling.place == "END" else round_.paid_minor,
         balance_after_minor=settlement.balance_after_minor,
+        refusal=settlement.refusal,
         end_time=time if ended else None,
     )
 

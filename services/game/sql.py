@@ -7,7 +7,7 @@ ROUND_COLUMNS = (
     "kind birth state steps round_id account_id request_id operator_id player_id session_id game_id"
     " game_version definition_hash currency_code stake_minor win_minor outcome offers_choice birth_reason"
     " birth_metadata authorize_time traceparent gateway create_time stake_applied paid_minor"
-    " balance_after_minor end_time review_problem review_verdict"
+    " balance_after_minor end_time review_problem review_verdict refusal"
 ).split()
 _IDS = ("round_id", "request_id", "session_id")
 _ROUND = ", ".join(f"cast(v.{name} as text)" if name in _IDS else f"v.{name}" for name in ROUND_COLUMNS)
@@ -87,12 +87,13 @@ with input as materialized (
   select * from unnest(cast(:round_ids as uuid[]), cast(:places as text[]), cast(:states as text[]),
     cast(:account_ids as bigint[]), cast(:game_ids as text[]), cast(:operator_ids as text[]),
     cast(:amounts_minor as bigint[]), cast(:balances_after_minor as bigint[]),
-    cast(:account_versions as bigint[]), cast(:problems as text[]), cast(:traceparents as text[]))
+    cast(:account_versions as bigint[]), cast(:refusals as text[]), cast(:problems as text[]),
+    cast(:traceparents as text[]))
     with ordinality as t(round_id, place, state, account_id, game_id, operator_id, amount_minor,
-      balance_after_minor, account_version, problem, traceparent, ord)),
+      balance_after_minor, account_version, refusal, problem, traceparent, ord)),
 ended as (
-  insert into round_end (round_id, state, paid_minor, balance_after_minor, account_version)
-  select round_id, state, amount_minor, balance_after_minor, account_version
+  insert into round_end (round_id, state, paid_minor, balance_after_minor, account_version, refusal)
+  select round_id, state, amount_minor, balance_after_minor, account_version, refusal
   from input where place = 'END' order by round_id
   on conflict do nothing returning round_id, end_time),
 opened as (
@@ -166,7 +167,7 @@ RESOLVE_REVIEW = text("""
 with resolved as (
   update round_review set verdict = :verdict, actor = :actor, verdict_reason = :reason, state = :state,
     paid_minor = cast(:paid_minor as bigint), balance_after_minor = cast(:balance_after_minor as bigint),
-    account_version = cast(:account_version as bigint), resolve_time = clock_timestamp()
+    account_version = cast(:account_version as bigint), refusal = :refusal, resolve_time = clock_timestamp()
   where round_id = cast(:round_id as uuid) and resolve_time is null returning round_id),
 out as (
   insert into outbox (kind, payload)

@@ -162,6 +162,7 @@ async def append_rulings(
             "amounts_minor": arrays.plain(v.amount_minor for v in verdicts),
             "balances_after_minor": arrays.plain(s.balance_after_minor for s in settlements),
             "account_versions": arrays.plain(s.account_version for s in settlements),
+            "refusals": arrays.texts(s.refusal for s in settlements),
             "problems": arrays.texts(v.problem for v in verdicts),
             "traceparents": arrays.texts(
                 s.traceparent or r.traceparent for r, s in zip(rounds, settlements, strict=True)
@@ -257,6 +258,7 @@ async def resolve_review(
             "paid_minor": paid_minor,
             "balance_after_minor": settlement.balance_after_minor,
             "account_version": settlement.account_version,
+            "refusal": settlement.refusal,
             "traceparent": traceparent,
         },
     )

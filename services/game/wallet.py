@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from reelmesh.type.v1 import error_pb2
 from reelmesh.wallet.v1 import wallet_pb2, wallet_pb2_grpc
 
 from services.common import telemetry
@@ -22,6 +23,12 @@ _STATUSES = {
     wallet_pb2.SETTLEMENT_STATUS_VOID: Status.VOID,
     wallet_pb2.SETTLEMENT_STATUS_REVERSED: Status.REVERSED,
     wallet_pb2.SETTLEMENT_STATUS_NEEDS_REVIEW: Status.NEEDS_REVIEW,
+}
+# A wallet of before this field says nothing: then it can only have been the funds.
+_REFUSALS = {
+    error_pb2.ERROR_REASON_UNSPECIFIED: "",
+    error_pb2.ERROR_REASON_INSUFFICIENT_FUNDS: "INSUFFICIENT_FUNDS",
+    error_pb2.ERROR_REASON_ACCOUNT_FROZEN: "ACCOUNT_FROZEN",
 }
 
 
@@ -87,7 +94,7 @@ def settle_fields(settle: Settle) -> dict[str, Any]:
 def settlement_of(
     message: wallet_pb2.Settlement, *, traceparent: str = "", outcome_wanted: bool = True
 ) -> Settlement:
-    """The wallet's answer. Errors: KeyError for a step or status that this version does not know."""
+    """The wallet's answer. Errors: KeyError for a step, status or refusal that this version does not know."""
     return Settlement(
         round_id=message.round_id.lower(),
         step=_STEPS[message.step],
@@ -98,6 +105,7 @@ def settlement_of(
         win_minor=message.win.amount_minor,
         balance_after_minor=message.balance_after.amount_minor,
         account_version=message.account_version,
+        refusal=_REFUSALS[message.refusal],
         traceparent=traceparent,
         outcome_wanted=outcome_wanted,
     )

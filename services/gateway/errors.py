@@ -39,6 +39,12 @@ class InsufficientFunds(DomainError):
     reason = "INSUFFICIENT_FUNDS"
 
 
+class AccountFrozen(DomainError):
+    """The account is frozen; nothing was taken. Once it is not, send a new id."""
+
+    reason = "ACCOUNT_FROZEN"
+
+
 class RoundVoid(DomainError):
     """The round was voided: its stake was never taken. Send a new id."""
 

@@ -36,6 +36,8 @@ _LOOK_PAUSE_S = 0.05
 _UNFINISHED = {game_pb2.ROUND_STATE_PENDING, game_pb2.ROUND_STATE_OPEN}
 # In these the wallet has the word; in any other state game's own row is the answer.
 _ASK_WALLET = {game_pb2.ROUND_STATE_PENDING, game_pb2.ROUND_STATE_REFUSED}
+# The wallet's answer has the whole error (the balance, too), so it is asked again.
+_REFUSED_BY_WALLET = {error_pb2.ERROR_REASON_INSUFFICIENT_FUNDS, error_pb2.ERROR_REASON_ACCOUNT_FROZEN}
 
 
 class Played(NamedTuple):
@@ -270,6 +272,8 @@ def _settled(played: game_pb2.PlayResponse, settlement: wallet_pb2.Settlement) -
 
 def _raise_if_not_taken(settlement: wallet_pb2.Settlement) -> None:
     """The wallet's answer, as an error where the stake was not taken."""
+    if settlement.refusal == error_pb2.ERROR_REASON_ACCOUNT_FROZEN:
+        raise errors.AccountFrozen()
     if settlement.status == wallet_pb2.SETTLEMENT_STATUS_REFUSED:
         raise errors.InsufficientFunds(
             balance_minor=settlement.balance_after.amount_minor,
@@ -285,9 +289,7 @@ def _raise_if_over(round_: game_pb2.Round) -> None:
         raise errors.RoundInReview(round_id=round_.round_id)
     if round_.state == game_pb2.ROUND_STATE_VOID:
         raise errors.RoundVoid(round_id=round_.round_id)
-    # A refusal by the wallet carries its balance only in the wallet's answer, so that one is asked again.
-    wallet_refused = error_pb2.ERROR_REASON_INSUFFICIENT_FUNDS
-    if round_.state == game_pb2.ROUND_STATE_REFUSED and round_.reason != wallet_refused:
+    if round_.state == game_pb2.ROUND_STATE_REFUSED and round_.reason not in _REFUSED_BY_WALLET:
         refused = errors.REFUSED_BY_GAME.get(reason_name(round_.reason))
         if refused is not None:
             raise refused(**round_.reason_metadata)

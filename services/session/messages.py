@@ -8,9 +8,9 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from reelmesh.session.v1 import session_pb2
 from reelmesh.type.v1 import account_kind_pb2, money_pb2
 
+from services.common.currencies import CURRENCIES
 from services.common.errors import CurrencyUnknown, FieldInvalid, FieldMissing
 from services.common.fields import (
-    CURRENCIES,
     require_enum,
     require_money,
     require_text,

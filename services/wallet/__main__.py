@@ -5,13 +5,14 @@ from reelmesh.wallet.v1 import wallet_pb2_grpc
 
 from services.common.outbox import Relay
 from services.common.service import Runtime, run
-from services.wallet import counters
+from services.wallet import counters, currencies
 from services.wallet.config import Config
 from services.wallet.handlers import Handlers, to_events
 
 
 async def compose(runtime: Runtime[Config]) -> None:
     config = runtime.config
+    await currencies.check_scales(runtime.engine)
     handlers = Handlers(runtime.engine, seal_key=config.seal_key)
     relay = Relay(
         source="wallet",

@@ -16,7 +16,7 @@ class InsufficientFunds(DomainError):
 
 
 class BalanceTooLarge(DomainError):
-    """The deposit would lift the balance above 2^53 minor units; the refusal is stored."""
+    """The amount would lift the balance above 2^53 minor units; the refusal is stored."""
 
     reason = "BALANCE_TOO_LARGE"
 
@@ -43,6 +43,12 @@ class AccountFrozen(DomainError):
     """The account is frozen: no stakes, no withdrawals; the refusal is stored."""
 
     reason = "ACCOUNT_FROZEN"
+
+
+class RoundNotFound(DomainError):
+    """The account has no such round."""
+
+    reason = "ROUND_NOT_FOUND"
 
 
 class LedgerHalted(DomainError):

@@ -18,7 +18,7 @@ from services.wallet.errors import SealInvalid
 from services.wallet.external_handlers import ExternalHandlers
 from services.wallet.operator_handlers import OperatorHandlers
 from services.wallet.reads_handlers import ReadsHandlers
-from services.wallet.records import Item, Settlement, Status, Transfer, TransferOrder
+from services.wallet.records import Item, Settlement, Status
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -37,6 +37,9 @@ _SINGULAR = {
     "account_ids": "account_id",
     "account_versions": "account_version",
     "balances_after_minor": "balance_after_minor",
+    "frozen": "frozen",
+    "actors": "actor",
+    "reasons": "reason",
     "traceparents": "traceparent",
 }
 _WHY_KEPT = {Status.VOID: "void", Status.REVERSED: "void", Status.NEEDS_REVIEW: "review"}
@@ -174,15 +177,6 @@ class Handlers(OperatorHandlers, ReadsHandlers, ExternalHandlers):
     async def _void(self, request: wallet_pb2.VoidRequest, *, traceparent: str) -> Settlement:
         return await self._batcher.submit(messages.parse_void(request, traceparent=traceparent))
 
-    async def _transfer(self, order: TransferOrder) -> Transfer:
-        async with db.transaction(self._engine, "wallet.transfer") as conn:
-            stored = await transfers.transfer(conn, order)
-        # Only now, when it is committed: a refusal is stored like everything else.
-        refusal = transfers.refusal_of(stored)
-        if refusal is not None:
-            raise refusal
-        return stored
-
 
 def _reply(settlement: Settlement, span: trace.Span, traceparent: str) -> items.Fields:
     _note(settlement, span, traceparent)
@@ -204,7 +198,7 @@ def _note(settlement: Settlement, span: trace.Span | None = None, traceparent: s
 
 
 async def to_events(conn: db.Connection, rows: Sequence[OutboxRow]) -> Sequence[Sequence[events_pb2.Event]]:
-    """The events of each outbox row: one per settlement, tombstone, reversal or transfer of its batch."""
+    """The events of each outbox row: one per settlement, tombstone, reversal, transfer or freeze."""
     account_ids = {account_id for row in rows for account_id in row.payload["account_ids"]}
     accounts = await store.list_account_names(conn, account_ids=sorted(account_ids))
     return [

@@ -12,9 +12,9 @@ from reelmesh.type.v1 import account_kind_pb2, error_pb2, money_pb2
 from reelmesh.wallet.v1 import wallet_pb2
 
 from services.common import telemetry
+from services.common.currencies import CURRENCIES
 from services.common.errors import CurrencyMismatch, CurrencyUnknown, FieldInvalid, FieldMissing
 from services.common.fields import (
-    CURRENCIES,
     require_enum,
     require_money,
     require_text,
@@ -24,6 +24,7 @@ from services.common.fields import (
 from services.wallet import records
 from services.wallet.records import (
     AccountNames,
+    FreezeOrder,
     Item,
     Refusal,
     Status,
@@ -33,6 +34,7 @@ from services.wallet.records import (
 )
 
 BATCH_SIZE_MAX = 200
+REASON_LENGTH_MAX = 1000
 _REFUSALS = {
     Refusal.INSUFFICIENT_FUNDS: error_pb2.ERROR_REASON_INSUFFICIENT_FUNDS,
     Refusal.ACCOUNT_FROZEN: error_pb2.ERROR_REASON_ACCOUNT_FROZEN,
@@ -51,6 +53,15 @@ class TransferRequest(Protocol):
 
     @property
     def amount(self) -> money_pb2.Money: ...
+
+
+class FreezeRequest(Protocol):
+    """FreezeAccountRequest and UnfreezeAccountRequest have the same fields."""
+
+    operator_id: str
+    account_id: int
+    actor: str
+    reason: str
 
 
 def require_account_id(account_id: int) -> int:
@@ -141,6 +152,37 @@ def parse_transfer(request: TransferRequest, *, sign: int) -> TransferOrder:
     )
 
 
+def parse_adjustment(request: wallet_pb2.AdjustRequest) -> TransferOrder:
+    """An adjustment, up or down. Errors: FIELD_MISSING, FIELD_INVALID, CURRENCY_UNKNOWN, AMOUNT_TOO_LARGE"""
+    currency_code, amount_minor = require_money(request.amount, "amount", zero=True, signed=True)
+    if amount_minor == 0:
+        raise FieldInvalid(field="amount", problem="zero")
+    return TransferOrder(
+        operator_id=require_text(request.operator_id, "operator_id"),
+        request_id=require_uuid(request.request_id, "request_id"),
+        account_id=require_account_id(request.account_id),
+        currency_code=currency_code,
+        type=TransferType.ADJUSTMENT,
+        amount_minor=amount_minor,
+        traceparent=telemetry.traceparent(),
+        actor=require_text(request.actor, "actor"),
+        reason=require_text(request.reason, "reason", REASON_LENGTH_MAX),
+        round_id=require_uuid_text(request.round_id, "round_id") if request.round_id else "",
+    )
+
+
+def parse_freeze(request: FreezeRequest, *, frozen: bool) -> FreezeOrder:
+    """A freeze or its end. Errors: FIELD_MISSING, FIELD_INVALID"""
+    return FreezeOrder(
+        operator_id=require_text(request.operator_id, "operator_id"),
+        account_id=require_account_id(request.account_id),
+        frozen=frozen,
+        actor=require_text(request.actor, "actor"),
+        reason=require_text(request.reason, "reason", REASON_LENGTH_MAX),
+        traceparent=telemetry.traceparent(),
+    )
+
+
 def money(currency_code: str, amount_minor: int) -> money_pb2.Money:
     """An amount."""
     return money_pb2.Money(currency_code=currency_code, amount_minor=amount_minor)
@@ -186,7 +228,7 @@ def settlement_fields(stored: records.Settlement) -> dict[str, Any]:
 
 
 def transfer(stored: records.Transfer) -> wallet_pb2.Transfer:
-    """A deposit or withdrawal."""
+    """A deposit, withdrawal or adjustment."""
     create_time = Timestamp()
     create_time.FromDatetime(stored.create_time)
     return wallet_pb2.Transfer(
@@ -205,32 +247,38 @@ def transfer(stored: records.Transfer) -> wallet_pb2.Transfer:
 
 
 def event(kind: str, item: Mapping[str, Any], names: AccountNames) -> events_pb2.Event:
-    """One event of an outbox row of this kind ("settle", "transfer"); the relay gives it id and time."""
-    facts: dict[str, object] = {
-        "account_kind": names.kind.name,
-        "currency_code": names.currency_code,
-        "balance_after_minor": item["balance_after_minor"],
-    }
-    if kind == "settle":
+    """One event of an outbox row of this kind ("settle", "transfer", "freeze").
+
+    The relay gives it id and time.
+    """
+    facts: dict[str, object] = {"account_kind": names.kind.name, "currency_code": names.currency_code}
+    if kind == "freeze":
+        event_type = "account.frozen" if item["frozen"] else "account.unfrozen"
+        facts |= {"actor": item["actor"], "reason": item["reason"]}
+    elif kind == "settle":
+        event_type = "wallet.settled"
         facts |= {
             "round_id": item["round_id"],
             "step": Step(item["step"]).name,
             "status": Status(item["status"]).name,
             "stake_minor": item["stake_minor"],
             "win_minor": item["win_minor"],
+            "balance_after_minor": item["balance_after_minor"],
         }
         # A row of before this key has none.
         if item.get("refusal"):
             facts["refusal"] = Refusal(item["refusal"]).name
     else:
-        facts |= {key: item[key] for key in ("transfer_id", "request_id", "amount_minor")}
+        event_type = "transfer.applied"
+        keys = ("transfer_id", "request_id", "amount_minor", "balance_after_minor")
+        facts |= {key: item[key] for key in keys}
         if "type" in item:
             facts["type"] = TransferType(item["type"]).name
     return events_pb2.Event(
-        event_type="wallet.settled" if kind == "settle" else "transfer.applied",
+        event_type=event_type,
         operator_id=names.operator_id,
         account_id=item["account_id"],
-        account_version=item["account_version"],
+        account_version=item.get("account_version", 0),
         round_id=item.get("round_id", ""),
         payload_json=msgspec.json.encode(facts),
         traceparent=item["traceparent"],

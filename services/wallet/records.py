@@ -161,3 +161,15 @@ class TransferOrder:
     actor: str = ""  # of an adjustment, like reason and, where there is one, round
     reason: str = ""
     round_id: str = ""  # lower case
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FreezeOrder:
+    """What an operator decides about an account: refuse its stakes and withdrawals, or no longer."""
+
+    operator_id: str
+    account_id: int
+    frozen: bool
+    actor: str
+    reason: str
+    traceparent: str

@@ -140,6 +140,15 @@ out as (
 select balance_after_minor, account_version from rev
 """)
 
+FIND_SCALE = text("select scale from currency where currency_code = :currency_code")
+
+LIST_SCALES = text("select currency_code, scale from currency order by currency_code")
+
+INSERT_SCALE = text("""
+insert into currency (currency_code, scale) values (:currency_code, cast(:scale as smallint))
+on conflict (currency_code) do nothing
+""")
+
 INSERT_ACCOUNT = text("""
 insert into account (account_id, operator_id, player_id, currency_code, kind, type, house_account_id,
   cashier_account_id)
@@ -172,6 +181,11 @@ from account a where account_id = cast(:account_id as bigint)
 LOCK_ACCOUNT = text(f"""
 select {_ACCOUNT_COLUMNS} from account
 where account_id = cast(:account_id as bigint) and type = 1 for no key update
+""")
+
+HAS_ROUND = text("""
+select exists (select from settlement where round_id = cast(:round_id as uuid) and step_key = 0
+  and account_id = cast(:account_id as bigint))
 """)
 
 FIND_TRANSFER = text("""
@@ -212,6 +226,23 @@ out as (
     'traceparents', json_build_array(cast(:traceparent as text)))
   from ins where account_version > 0)
 select 1 from ins
+""")
+
+# The condition makes it the change of a state: who freezes a frozen account is not recorded. One statement,
+# so that account, record and event cannot differ.
+UPDATE_FROZEN = text("""
+with upd as (
+  update account set frozen = cast(:frozen as boolean)
+  where account_id = cast(:account_id as bigint) and frozen <> cast(:frozen as boolean) returning account_id),
+ins as (
+  insert into account_freeze (account_id, frozen, actor, reason)
+  select account_id, cast(:frozen as boolean), cast(:actor as text), cast(:reason as text) from upd
+  returning *)
+insert into outbox (kind, payload)
+select 'freeze', json_build_object('account_ids', json_build_array(account_id),
+  'frozen', json_build_array(frozen), 'actors', json_build_array(actor), 'reasons', json_build_array(reason),
+  'traceparents', json_build_array(cast(:traceparent as text)))
+from ins
 """)
 
 # Rows that are deleted here were committed, so nothing in flight can be missed; what commits later is the

@@ -14,6 +14,7 @@ from services.wallet import sql
 from services.wallet.records import (
     Account,
     AccountNames,
+    FreezeOrder,
     Item,
     Kind,
     Known,
@@ -148,6 +149,24 @@ async def find_account(conn: AsyncConnection, *, account_id: int) -> Account | N
     return None if row is None else _account(row)
 
 
+async def find_scale(conn: AsyncConnection, *, currency_code: str) -> int | None:
+    """The scale that accounts in a currency have; None: there are none yet."""
+    found: int | None = (
+        await conn.execute(sql.FIND_SCALE, {"currency_code": currency_code})
+    ).scalar_one_or_none()
+    return found
+
+
+async def insert_scale(conn: AsyncConnection, *, currency_code: str, scale: int) -> None:
+    """Pins a currency's scale unless it has one."""
+    await conn.execute(sql.INSERT_SCALE, {"currency_code": currency_code, "scale": scale})
+
+
+async def list_scales(conn: AsyncConnection) -> dict[str, int]:
+    """The pinned scale of every currency that has accounts."""
+    return {row.currency_code: row.scale for row in await conn.execute(sql.LIST_SCALES)}
+
+
 async def lock_account(
     conn: AsyncConnection, *, account_id: int, statement: TextClause = sql.LOCK_ACCOUNT
 ) -> Account | None:
@@ -156,10 +175,32 @@ async def lock_account(
     return None if row is None else _account(row)
 
 
+async def update_frozen(
+    conn: AsyncConnection, order: FreezeOrder, *, statement: TextClause = sql.UPDATE_FROZEN
+) -> None:
+    """Freezes an account or ends its freeze, and tells it, unless it is so already."""
+    await conn.execute(
+        statement,
+        {
+            "account_id": order.account_id,
+            "frozen": order.frozen,
+            "actor": order.actor,
+            "reason": order.reason,
+            "traceparent": order.traceparent,
+        },
+    )
+
+
+async def has_round(conn: AsyncConnection, *, account_id: int, round_id: str) -> bool:
+    """Whether the account has this round, whatever became of it."""
+    asked = {"account_id": account_id, "round_id": uuid.UUID(round_id)}
+    return bool((await conn.execute(sql.HAS_ROUND, asked)).scalar_one())
+
+
 async def find_transfer(
     conn: AsyncConnection, *, operator_id: str, request_id: uuid.UUID, replayed: bool
 ) -> Transfer | None:
-    """A deposit or withdrawal by the operator's id."""
+    """A transfer by the operator's id."""
     row = (
         await conn.execute(sql.FIND_TRANSFER, {"operator_id": operator_id, "request_id": request_id})
     ).one_or_none()

@@ -1,17 +1,18 @@
-"""The rules of accounts, deposits and withdrawals."""
+"""The rules of accounts, deposits, withdrawals and adjustments."""
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.elements import TextClause
 
 from services.common.errors import CurrencyMismatch, DomainError, IdReused
 from services.common.fields import AMOUNT_MINOR_MAX, uuid7
-from services.wallet import sql, store
+from services.wallet import currencies, sql, store
 from services.wallet.errors import (
     AccountFrozen,
     AccountNotFound,
     BalanceTooLarge,
     DemoWithdrawal,
     InsufficientFunds,
+    RoundNotFound,
 )
 from services.wallet.records import Account, Kind, Transfer, TransferOrder, TransferType, Type
 
@@ -19,7 +20,11 @@ from services.wallet.records import Account, Kind, Transfer, TransferOrder, Tran
 async def open_account(
     conn: AsyncConnection, *, operator_id: str, player_id: str, currency_code: str, kind: Kind
 ) -> Account:
-    """Opens a player's account, and the counter-accounts it needs, or finds it."""
+    """Opens a player's account, and the counter-accounts it needs, or finds it.
+
+    Errors: ScaleChanged, found or not: nobody may play in a currency that is worth something else now.
+    """
+    await currencies.pin_scale(conn, currency_code=currency_code)
     found = await store.find_player_account(
         conn, operator_id=operator_id, player_id=player_id, currency_code=currency_code, kind=kind
     )
@@ -63,7 +68,8 @@ async def transfer(
     """Carries an order out once, or refuses it once; a replay finds what was stored.
 
     A refusal is returned, not raised: it has to be committed first. `refusal_of` makes the error.
-    Errors: ACCOUNT_NOT_FOUND, CURRENCY_MISMATCH, DEMO_WITHDRAWAL (nothing stored), ID_REUSED.
+    Errors, with nothing stored: ACCOUNT_NOT_FOUND, CURRENCY_MISMATCH, DEMO_WITHDRAWAL, ROUND_NOT_FOUND when
+    an adjustment names a round that is not this account's; ID_REUSED.
     """
     account = await store.lock_account(conn, account_id=order.account_id, statement=lock)
     if account is None or account.operator_id != order.operator_id:
@@ -78,6 +84,11 @@ async def transfer(
         )
     if order.type is TransferType.WITHDRAWAL and account.kind is Kind.DEMO:
         raise DemoWithdrawal()
+    # Rounds never change hands and never go away: what is found here stays true.
+    if order.round_id and not await store.has_round(
+        conn, account_id=order.account_id, round_id=order.round_id
+    ):
+        raise RoundNotFound()
     inserted = await store.insert_transfer(conn, order, transfer_id=uuid7(), refusal=_verdict(account, order))
     # Not inserted: the same id was used at the same time for another account, whose lock is not ours.
     found = await _find_transfer(conn, order, replayed=not inserted)

@@ -107,6 +107,12 @@ def raw(content: bytes) -> Arrange:
     return guest(lambda player: Rest("POST", "/v1/spins", player.token, content=content))
 
 
+def spin_of(amount_minor: bytes) -> bytes:
+    """A spin's body with the amount spelt like this: JSON knows more numbers than money has."""
+    stake = b'{"currency_code": "USD", "amount_minor": %b}' % amount_minor
+    return b'{"request_id": "%b", "stake": %b}' % (new_id().encode(), stake)
+
+
 async def no_message(stage: Stage) -> Request:
     return stage.internal("wallet", "Settle", b"\xff\xff\xff\xff")
 
@@ -202,7 +208,12 @@ ROWS = [
     Row("BODY_MALFORMED", "another operation's body", spin(player_id="p")),
     Row("BODY_MALFORMED", "an amount in text", spin(stake={"currency_code": "USD", "amount_minor": "100"})),
     Row("BODY_MALFORMED", "half a minor unit", spin(stake={"currency_code": "USD", "amount_minor": 0.5})),
-    Row("BODY_MALFORMED", "an exponent", raw(b'{"stake": {"currency_code": "USD", "amount_minor": 1e2}}')),
+    Row("BODY_MALFORMED", "an exponent", raw(spin_of(b"1e2"))),
+    Row("BODY_MALFORMED", "17 decimals", raw(spin_of(b"100.00000000000000001"))),
+    Row("BODY_MALFORMED", "17 decimals, all zero", raw(spin_of(b"100.00000000000000000"))),
+    Row("BODY_MALFORMED", "an exponent bomb", raw(spin_of(b"1E2000000000"))),
+    Row("BODY_MALFORMED", "an exponent bomb below zero", raw(spin_of(b"1E-2000000000"))),
+    Row("BODY_MALFORMED", "an exponent bomb in text", raw(spin_of(b'"1E2000000000"'))),
     Row("BODY_MALFORMED", "a deep nest", raw(b"[" * 60_000)),
     Row("BODY_MALFORMED", "another message", another_message),
     Row("BODY_MALFORMED", "no message at all", no_message),
@@ -233,11 +244,15 @@ ROWS = [
     Row("PAGE_TOKEN_INVALID", "deeply nested", deeply_nested_page),
     Row("PAGE_TOKEN_INVALID", "without end", endless_page),
     Row("CURRENCY_UNKNOWN", "an unregistered code", spin(stake=amount(STAKE_MINOR, "XXX"))),
-    Row("CURRENCY_UNKNOWN", "lower case", spin_message(stake=money(STAKE_MINOR, "usd"))),
+    Row("CURRENCY_UNKNOWN", "lower case", spin(stake=amount(STAKE_MINOR, "usd"))),
+    Row("CURRENCY_UNKNOWN", "lower case over gRPC", spin_message(stake=money(STAKE_MINOR, "usd"))),
+    Row("CURRENCY_UNKNOWN", "a deposit in lower case", deposit_message(amount=money(500, "usd"))),
+    Row("CURRENCY_UNKNOWN", "an unregistered code over gRPC", spin_message(stake=money(1, "XXX"))),
     Row("CURRENCY_UNKNOWN", "a deposit of nothing known", deposit(amount=amount(500, "DOGE"))),
     Row("CURRENCY_UNKNOWN", "a session in nothing known", new_session(currency_code="US")),
     Row("AMOUNT_NOT_POSITIVE", "a negative stake", spin(stake=amount(-STAKE_MINOR))),
     Row("AMOUNT_NOT_POSITIVE", "a stake of zero", spin(stake=amount(0))),
+    Row("AMOUNT_NOT_POSITIVE", "a stake of zero over gRPC", spin_message(stake=money(0))),
     Row("AMOUNT_NOT_POSITIVE", "a negative stake over gRPC", spin_message(stake=money(-STAKE_MINOR))),
     Row("AMOUNT_NOT_POSITIVE", "-2^63", spin_message(stake=money(-(2**63)))),
     Row("AMOUNT_NOT_POSITIVE", "below -2^63", spin(stake=amount(-(2**63) - 1))),

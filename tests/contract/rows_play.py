@@ -1,12 +1,13 @@
 """Rows of the table: sessions, money and rounds that do not allow what is asked."""
 
+from collections.abc import Callable
 from typing import Any
 
 from reelmesh.gateway.v1 import gateway_pb2
 from reelmesh.session.v1 import session_pb2
 from reelmesh.wallet.v1 import wallet_pb2
 
-from tests.contract.rows_fields import Row, anyone, grpc_spin, guest, new_session, player, rest_spin
+from tests.contract.rows_fields import Arrange, Row, anyone, grpc_spin, guest, new_session, player, rest_spin
 from tests.mesh.asking import Grpc, Request, Rest
 from tests.mesh.players import Player, amount
 from tests.mesh.stage import (
@@ -92,6 +93,21 @@ async def withdrawal_of_play_money(stage: Stage) -> Request:
 
 async def deposit_above_the_largest_balance(stage: Stage) -> Request:
     return transfer(stage.guest(), "deposits", AMOUNT_MINOR_MAX)
+
+
+def frozen(make: Callable[[Player], Request], *, again: bool = False, **options: Any) -> Arrange:
+    """Asked by a new player whose account is frozen; `again`: was, when the same was asked before."""
+
+    async def arrange(stage: Stage) -> Request:
+        player = await stage.player(**options)
+        await stage.set_frozen(player, True)
+        request = make(player)
+        if again:
+            await stage.refusal(request)
+            await stage.set_frozen(player, False)
+        return request
+
+    return arrange
 
 
 async def account_of_another_operator(stage: Stage) -> Request:
@@ -262,6 +278,16 @@ ROWS = [
         player(rest_spin, funds_minor=STAKE_MINOR - 1, game_id=CHOICE_GAME_ID),
     ),
     Row("INSUFFICIENT_FUNDS", "a withdrawal", withdrawal_of_a_real_account),
+    Row("ACCOUNT_FROZEN", "a spin", frozen(rest_spin)),
+    Row("ACCOUNT_FROZEN", "a spin over gRPC", frozen(grpc_spin)),
+    Row("ACCOUNT_FROZEN", "the stake of a choice game", frozen(rest_spin, game_id=CHOICE_GAME_ID)),
+    Row("ACCOUNT_FROZEN", "a spin refused before the unfreeze", frozen(rest_spin, again=True)),
+    Row("ACCOUNT_FROZEN", "a withdrawal", frozen(lambda p: transfer(p, "withdrawals", 500))),
+    Row(
+        "ACCOUNT_FROZEN",
+        "a withdrawal refused before the unfreeze",
+        frozen(lambda p: transfer(p, "withdrawals", 500), again=True),
+    ),
     Row("BALANCE_TOO_LARGE", "a deposit above 2^53", deposit_above_the_largest_balance),
     Row("DEMO_WITHDRAWAL", "play money taken out", withdrawal_of_play_money),
     Row("SESSION_NOT_FOUND", "another operator's session", closed_by_another_operator),

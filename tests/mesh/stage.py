@@ -12,6 +12,7 @@ from google.protobuf.message import Message
 from reelmesh.game.v1 import game_pb2
 from reelmesh.session.v1 import session_pb2
 from reelmesh.type.v1 import account_kind_pb2, money_pb2
+from reelmesh.wallet.v1 import wallet_pb2
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
@@ -191,6 +192,20 @@ class Stage:
         ask = game_pb2.PlayRequest(authorization=await self.authorize(player, request_id, stake_minor))
         played: game_pb2.PlayResponse = await self.answer(self.internal("game", "Play", ask))
         return played
+
+    async def set_frozen(self, player: Player, frozen: bool) -> None:
+        """An operator freezes the player's account, or ends the freeze."""
+        who: dict[str, Any] = {
+            "operator_id": "dev",
+            "account_id": (await self.session(player)).account_id,
+            "actor": "ann",
+            "reason": "stolen card",
+        }
+        if frozen:
+            ask = self.internal("wallet", "FreezeAccount", wallet_pb2.FreezeAccountRequest(**who))
+        else:
+            ask = self.internal("wallet", "UnfreezeAccount", wallet_pb2.UnfreezeAccountRequest(**who))
+        await self.answer(ask)
 
     # What is broken, until restore()
 

@@ -4,6 +4,7 @@ import asyncio
 import json
 
 import pytest
+from reelmesh.events.v1 import events_pb2
 from reelmesh.game.v1 import game_pb2
 from reelmesh.type.v1 import error_pb2
 from reelmesh.wallet.v1 import wallet_pb2
@@ -29,8 +30,8 @@ from tests.integration.game.harness import (
 from tests.integration.wallet.harness import Wallet
 
 
-async def told(game: Game, round_id: str) -> list[str]:
-    """The events of a round, in order, as a relay would send them."""
+async def events_of(game: Game, round_id: str) -> list[events_pb2.Event]:
+    """The events that the outbox tells of a round."""
     rows = await game.rows(
         "select * from outbox where cast(payload as jsonb) -> 'round_ids' ? :id order by outbox_id",
         id=round_id,
@@ -38,7 +39,54 @@ async def told(game: Game, round_id: str) -> list[str]:
     outbox = [OutboxRow(row.outbox_id, row.kind, row.payload, row.create_time) for row in rows]
     async with db.transaction(game.engine, "relay_read") as conn:
         events = await to_events(conn, outbox)
-    return [event.event_type for batch in events for event in batch if event.round_id == round_id]
+    return [event for batch in events for event in batch if event.round_id == round_id]
+
+
+async def told(game: Game, round_id: str) -> list[str]:
+    """Their types."""
+    return [event.event_type for event in await events_of(game, round_id)]
+
+
+async def reasons_told(game: Game, round_id: str) -> list[str]:
+    """Their reasons."""
+    return [json.loads(event.payload_json)["reason"] for event in await events_of(game, round_id)]
+
+
+async def test_a_stake_refused_by_a_freeze_says_so_for_ever(game: Game, wallet: Wallet) -> None:
+    account_id, request_id = await wallet.open(balance=99_000), new_id()
+    await wallet.freeze(account_id)
+    played = await game.play(account_id, request_id=request_id)
+    round_ = await game.settle(played)
+    assert (round_.state, round_.reason) == (REFUSED, error_pb2.ERROR_REASON_ACCOUNT_FROZEN)
+    assert not round_.reason_metadata and not round_.outcome_json
+    await wallet.unfreeze(account_id)
+    assert (await game.play(account_id, request_id=request_id)).round == round_
+    assert await game.get(round_.round_id, account_id) == round_
+    listed = await game.handlers.ListRounds(game_pb2.ListRoundsRequest(account_id=account_id), CONTEXT)
+    assert list(listed.rounds) == [round_]
+    assert await reasons_told(game, round_.round_id) == ["ACCOUNT_FROZEN"]
+
+
+async def test_a_round_whose_refusal_was_lost_is_asked_for_at_the_wallet(game: Game, wallet: Wallet) -> None:
+    """The gateway's Finish never came: a read, or the reconciler's void, hears the reason as it was."""
+    account_id = await wallet.open(balance=99_000)
+    await wallet.freeze(account_id)
+    read, voided = [await game.play(account_id) for _ in range(2)]
+    for played in (read, voided):
+        await wallet.send(played.settle)
+    await wallet.unfreeze(account_id)
+    assert (await game.get(read.round.round_id, account_id)).reason == error_pb2.ERROR_REASON_ACCOUNT_FROZEN
+    await game.finish(await wallet.void(account_id, voided.round.round_id))
+    assert (await game.get(voided.round.round_id, account_id)).reason == error_pb2.ERROR_REASON_ACCOUNT_FROZEN
+
+
+async def test_a_refusal_of_a_wallet_that_gives_no_reason_is_for_funds(game: Game, wallet: Wallet) -> None:
+    account_id = await wallet.open(balance=99)
+    played = await game.play(account_id)
+    settlement = await wallet.send(played.settle)
+    settlement.ClearField("refusal")
+    assert (await game.finish(settlement)).reason == error_pb2.ERROR_REASON_INSUFFICIENT_FUNDS
+    assert await reasons_told(game, played.round.round_id) == ["INSUFFICIENT_FUNDS"]
 
 
 async def test_a_refusal_of_the_wallet_is_recorded_and_hides_the_outcome_for_ever(

@@ -2,6 +2,7 @@
 
 import pytest
 from reelmesh.game.v1 import game_pb2
+from reelmesh.type.v1 import error_pb2
 from reelmesh.wallet.v1 import wallet_pb2
 
 from services.common.errors import DomainError
@@ -41,6 +42,27 @@ async def in_review(
     round_ = await game.finish(wrong)
     assert round_.state == NEEDS_REVIEW
     return round_
+
+
+async def test_a_review_that_ends_refused_keeps_the_wallet_s_reason(game: Game, wallet: Wallet) -> None:
+    for frozen, reason in (
+        (True, error_pb2.ERROR_REASON_ACCOUNT_FROZEN),
+        (False, error_pb2.ERROR_REASON_INSUFFICIENT_FUNDS),
+    ):
+        account_id = await wallet.open(balance=1000 if frozen else 1)
+        if frozen:
+            await wallet.freeze(account_id)
+        played = await game.play(account_id)
+        await wallet.send(played.settle)
+        wrong = wallet_pb2.Settlement(
+            round_id=played.round.round_id,
+            status=wallet_pb2.SETTLEMENT_STATUS_APPLIED,
+            account_id=account_id + 2,
+        )
+        await game.finish(wrong)
+        ended = await resolve(game, played.round, VOID)
+        assert (ended.state, ended.reason) == (game_pb2.ROUND_STATE_REFUSED, reason)
+        assert (await game.get(ended.round_id, account_id)).reason == reason
 
 
 async def resolve(

@@ -43,6 +43,28 @@ async def test_a_refusal_for_lack_of_funds_stays_one_after_a_deposit(stage: Stag
     await stage.books.check([player])
 
 
+async def test_a_spin_refused_by_a_freeze_is_read_as_that_wherever_it_is_read(stage: Stage) -> None:
+    player = await stage.player()
+    await stage.set_frozen(player, True)
+    refused = await player.spin(STAKE_MINOR)
+    assert (refused.status, refused.body["reason"]) == (422, "ACCOUNT_FROZEN")
+    await stage.set_frozen(player, False)
+    request_id = player.spins[0].request_id
+    found = await stage.answer(Rest("GET", f"/v1/spins/{request_id}", player.token))
+    history = await stage.answer(Rest("GET", "/v1/rounds", player.token))
+    of_operator = await stage.answer(Rest("GET", f"/v1/rounds/{found['round_id']}", API_KEY))
+    assert history["rounds"] == [found] == [of_operator]
+    assert (found["state"], found["reason"], found["outcome"]) == ("REFUSED", "ACCOUNT_FROZEN", None)
+    get = gateway_pb2.GetRoundRequest(round_id=found["round_id"])
+    assert (await stage.answer(Grpc("gateway", "GetRound", get, player.token))).round.reason == found[
+        "reason"
+    ]
+    await stage.books.wait_quiet()
+    assert told(await player.spin(STAKE_MINOR, request_id)) == told(refused)
+    await stage.books.check([player])
+    assert (await player.spin(STAKE_MINOR)).status == 200
+
+
 async def test_the_outcome_of_a_refused_spin_is_shown_nowhere(stage: Stage) -> None:
     player = await stage.player(funds_minor=STAKE_MINOR - 1)
     refused = await player.spin(STAKE_MINOR)

@@ -167,6 +167,44 @@ class Wallet:
         )
         return await self.handlers.Withdraw(request, CONTEXT)
 
+    async def adjust(
+        self,
+        account_id: int,
+        amount: int,
+        *,
+        request_id: str = "",
+        operator_id: str = OPERATOR,
+        currency_code: str = "EUR",
+        actor: str = "ann",
+        reason: str = "correction",
+        round_id: str = "",
+    ) -> wallet_pb2.AdjustResponse:
+        """An operator's correction, up or down."""
+        request = wallet_pb2.AdjustRequest(
+            operator_id=operator_id,
+            request_id=request_id or new_id(),
+            account_id=account_id,
+            amount=money(amount, currency_code),
+            actor=actor,
+            reason=reason,
+            round_id=round_id,
+        )
+        return await self.handlers.Adjust(request, CONTEXT)
+
+    async def freeze(self, account_id: int, *, actor: str = "ann", reason: str = "stolen card") -> None:
+        """Refuses stakes and withdrawals from now on."""
+        request = wallet_pb2.FreezeAccountRequest(
+            operator_id=OPERATOR, account_id=account_id, actor=actor, reason=reason
+        )
+        assert (await self.handlers.FreezeAccount(request, CONTEXT)).account.frozen
+
+    async def unfreeze(self, account_id: int, *, actor: str = "ben", reason: str = "it was not") -> None:
+        """Ends a freeze."""
+        request = wallet_pb2.UnfreezeAccountRequest(
+            operator_id=OPERATOR, account_id=account_id, actor=actor, reason=reason
+        )
+        assert not (await self.handlers.UnfreezeAccount(request, CONTEXT)).account.frozen
+
     async def settle(self, account_id: int, **fields: Any) -> wallet_pb2.Settlement:
         """The verdict of a sealed settle; the fields of `settle_request`."""
         return await self.send(settle_request(account_id, **fields))

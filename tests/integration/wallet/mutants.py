@@ -19,6 +19,10 @@ def mutant(*changes: tuple[str, str], of: TextClause = sql.SETTLE) -> TextClause
 WITHOUT_LOCK = mutant((" for no key update", ""))
 # A transfer or a rollback on a balance that others may move meanwhile.
 WITHOUT_ACCOUNT_LOCK = mutant((" for no key update", ""), of=sql.LOCK_ACCOUNT)
+# A freeze that the verdict of a stake does not ask about.
+WITHOUT_FREEZE = mutant((" and not l.frozen", ""))
+# A freeze that is recorded whether or not it changed anything.
+WITHOUT_CHANGE_OF_STATE = mutant((" and frozen <> cast(:frozen as boolean)", ""), of=sql.UPDATE_FROZEN)
 # Two statements that insert one key.
 WITHOUT_ARBITER = mutant(("on conflict (round_id, step_key) do nothing", ""))
 # Accounts locked in the order in which the items come.

@@ -46,6 +46,17 @@ def spin(account_id: int, *, stake: int = 100, win: int = 0, round_id: str = "")
     return Item(round_id or new_id(), Step.FUSED, account_id, "EUR", stake, win, "lucky-lines")
 
 
+async def until_waiting(watcher: AsyncConnection, count: int) -> None:
+    """Returns when this many statements wait for a lock."""
+    waiting = text("""
+        select count(*) from pg_stat_activity
+        where datname = current_database() and wait_event_type = 'Lock'""")
+    async with asyncio.timeout(5):
+        while (await watcher.execute(waiting)).scalar_one() < count:
+            await watcher.rollback()
+            await asyncio.sleep(0.005)
+
+
 async def race(
     url: str, account_id: int, runs: Sequence[Callable[[AsyncEngine], Awaitable[T]]]
 ) -> list[T | BaseException]:
@@ -60,13 +71,7 @@ async def race(
                 text("select from account where account_id = :id for no key update"), {"id": account_id}
             )
             tasks = [asyncio.ensure_future(run(engine)) for run in runs]
-            waiting = text("""
-                select count(*) from pg_stat_activity
-                where datname = current_database() and wait_event_type = 'Lock'""")
-            async with asyncio.timeout(5):
-                while (await watcher.execute(waiting)).scalar_one() < len(runs):
-                    await watcher.rollback()
-                    await asyncio.sleep(0.005)
+            await until_waiting(watcher, len(runs))
             await holder.rollback()
             return await asyncio.gather(*tasks, return_exceptions=True)
     finally:

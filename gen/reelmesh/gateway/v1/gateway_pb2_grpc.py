@@ -111,7 +111,7 @@ class GatewayServiceServicer:
 
     def WithdrawPlayer(self, request, context):
         """Operator. Takes money out of a player's account. Idempotent on request_id, refusals included.
-        Errors: as FundPlayer, FAILED_PRECONDITION/INSUFFICIENT_FUNDS, DEMO_WITHDRAWAL
+        Errors: as FundPlayer, FAILED_PRECONDITION/INSUFFICIENT_FUNDS, ACCOUNT_FROZEN, DEMO_WITHDRAWAL
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -146,8 +146,8 @@ class GatewayServiceServicer:
         """Player. One spin, end to end. Idempotent on (account, request_id): any retry, over any gateway and session,
         gets the same round.
         Errors: UNAUTHENTICATED/TOKEN_INVALID, and all that SessionService.Authorize, GameService.Play name;
-        Errors: FAILED_PRECONDITION/INSUFFICIENT_FUNDS (FINAL), FAILED_PRECONDITION/ROUND_VOID (FINAL),
-        Errors: UNAVAILABLE/UNAVAILABLE (RETRY_SAME_ID)
+        Errors: FAILED_PRECONDITION/INSUFFICIENT_FUNDS (FINAL), FAILED_PRECONDITION/ACCOUNT_FROZEN (FINAL),
+        Errors: FAILED_PRECONDITION/ROUND_VOID (FINAL), UNAVAILABLE/UNAVAILABLE (RETRY_SAME_ID)
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -43,7 +43,7 @@ class GatewayServiceStub:
     """
     WithdrawPlayer: _grpc.UnaryUnaryMultiCallable[_gateway_pb2.WithdrawPlayerRequest, _gateway_pb2.WithdrawPlayerResponse]
     """Operator. Takes money out of a player's account. Idempotent on request_id, refusals included.
-    Errors: as FundPlayer, FAILED_PRECONDITION/INSUFFICIENT_FUNDS, DEMO_WITHDRAWAL
+    Errors: as FundPlayer, FAILED_PRECONDITION/INSUFFICIENT_FUNDS, ACCOUNT_FROZEN, DEMO_WITHDRAWAL
     """
     CreateSession: _grpc.UnaryUnaryMultiCallable[_gateway_pb2.CreateSessionRequest, _gateway_pb2.CreateSessionResponse]
     """Operator. Opens a session and returns its one-time launch code. Idempotent on request_id.
@@ -62,8 +62,8 @@ class GatewayServiceStub:
     """Player. One spin, end to end. Idempotent on (account, request_id): any retry, over any gateway and session,
     gets the same round.
     Errors: UNAUTHENTICATED/TOKEN_INVALID, and all that SessionService.Authorize, GameService.Play name;
-    Errors: FAILED_PRECONDITION/INSUFFICIENT_FUNDS (FINAL), FAILED_PRECONDITION/ROUND_VOID (FINAL),
-    Errors: UNAVAILABLE/UNAVAILABLE (RETRY_SAME_ID)
+    Errors: FAILED_PRECONDITION/INSUFFICIENT_FUNDS (FINAL), FAILED_PRECONDITION/ACCOUNT_FROZEN (FINAL),
+    Errors: FAILED_PRECONDITION/ROUND_VOID (FINAL), UNAVAILABLE/UNAVAILABLE (RETRY_SAME_ID)
     """
     Act: _grpc.UnaryUnaryMultiCallable[_gateway_pb2.ActRequest, _gateway_pb2.ActResponse]
     """Player. A choice in an open round. Idempotent on (round_id, step).
@@ -99,7 +99,7 @@ class GatewayServiceAsyncStub(GatewayServiceStub):
     """
     WithdrawPlayer: _aio.UnaryUnaryMultiCallable[_gateway_pb2.WithdrawPlayerRequest, _gateway_pb2.WithdrawPlayerResponse]  # type: ignore[assignment]
     """Operator. Takes money out of a player's account. Idempotent on request_id, refusals included.
-    Errors: as FundPlayer, FAILED_PRECONDITION/INSUFFICIENT_FUNDS, DEMO_WITHDRAWAL
+    Errors: as FundPlayer, FAILED_PRECONDITION/INSUFFICIENT_FUNDS, ACCOUNT_FROZEN, DEMO_WITHDRAWAL
     """
     CreateSession: _aio.UnaryUnaryMultiCallable[_gateway_pb2.CreateSessionRequest, _gateway_pb2.CreateSessionResponse]  # type: ignore[assignment]
     """Operator. Opens a session and returns its one-time launch code. Idempotent on request_id.
@@ -118,8 +118,8 @@ class GatewayServiceAsyncStub(GatewayServiceStub):
     """Player. One spin, end to end. Idempotent on (account, request_id): any retry, over any gateway and session,
     gets the same round.
     Errors: UNAUTHENTICATED/TOKEN_INVALID, and all that SessionService.Authorize, GameService.Play name;
-    Errors: FAILED_PRECONDITION/INSUFFICIENT_FUNDS (FINAL), FAILED_PRECONDITION/ROUND_VOID (FINAL),
-    Errors: UNAVAILABLE/UNAVAILABLE (RETRY_SAME_ID)
+    Errors: FAILED_PRECONDITION/INSUFFICIENT_FUNDS (FINAL), FAILED_PRECONDITION/ACCOUNT_FROZEN (FINAL),
+    Errors: FAILED_PRECONDITION/ROUND_VOID (FINAL), UNAVAILABLE/UNAVAILABLE (RETRY_SAME_ID)
     """
     Act: _aio.UnaryUnaryMultiCallable[_gateway_pb2.ActRequest, _gateway_pb2.ActResponse]  # type: ignore[assignment]
     """Player. A choice in an open round. Idempotent on (round_id, step).
@@ -164,7 +164,7 @@ class GatewayServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_gateway_pb2.WithdrawPlayerResponse, _abc.Awaitable[_gateway_pb2.WithdrawPlayerResponse]]:
         """Operator. Takes money out of a player's account. Idempotent on request_id, refusals included.
-        Errors: as FundPlayer, FAILED_PRECONDITION/INSUFFICIENT_FUNDS, DEMO_WITHDRAWAL
+        Errors: as FundPlayer, FAILED_PRECONDITION/INSUFFICIENT_FUNDS, ACCOUNT_FROZEN, DEMO_WITHDRAWAL
         """
 
     @_abc_1.abstractmethod
@@ -207,8 +207,8 @@ class GatewayServiceServicer(metaclass=_abc_1.ABCMeta):
         """Player. One spin, end to end. Idempotent on (account, request_id): any retry, over any gateway and session,
         gets the same round.
         Errors: UNAUTHENTICATED/TOKEN_INVALID, and all that SessionService.Authorize, GameService.Play name;
-        Errors: FAILED_PRECONDITION/INSUFFICIENT_FUNDS (FINAL), FAILED_PRECONDITION/ROUND_VOID (FINAL),
-        Errors: UNAVAILABLE/UNAVAILABLE (RETRY_SAME_ID)
+        Errors: FAILED_PRECONDITION/INSUFFICIENT_FUNDS (FINAL), FAILED_PRECONDITION/ACCOUNT_FROZEN (FINAL),
+        Errors: FAILED_PRECONDITION/ROUND_VOID (FINAL), UNAVAILABLE/UNAVAILABLE (RETRY_SAME_ID)
         """
 
     @_abc_1.abstractmethod

@@ -62,7 +62,7 @@ class _SettlementStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Sett
     SETTLEMENT_STATUS_APPLIED: _SettlementStatus.ValueType  # 1
     """The money moved."""
     SETTLEMENT_STATUS_REFUSED: _SettlementStatus.ValueType  # 2
-    """The stake was not covered; nothing moved, ever."""
+    """The stake was not covered, or the account frozen; nothing moved, ever."""
     SETTLEMENT_STATUS_VOID: _SettlementStatus.ValueType  # 3
     """A tombstone stood there first; nothing moved, ever."""
     SETTLEMENT_STATUS_REVERSED: _SettlementStatus.ValueType  # 4
@@ -78,7 +78,7 @@ SETTLEMENT_STATUS_UNSPECIFIED: SettlementStatus.ValueType  # 0
 SETTLEMENT_STATUS_APPLIED: SettlementStatus.ValueType  # 1
 """The money moved."""
 SETTLEMENT_STATUS_REFUSED: SettlementStatus.ValueType  # 2
-"""The stake was not covered; nothing moved, ever."""
+"""The stake was not covered, or the account frozen; nothing moved, ever."""
 SETTLEMENT_STATUS_VOID: SettlementStatus.ValueType  # 3
 """A tombstone stood there first; nothing moved, ever."""
 SETTLEMENT_STATUS_REVERSED: SettlementStatus.ValueType  # 4
@@ -1103,7 +1103,7 @@ class AdjustRequest(_message.Message):
     reason: _builtins.str
     """Why, 1..1000 characters. Required."""
     round_id: _builtins.str
-    """The round it is about, where it is about one of the account's."""
+    """The round it is about, where it is about one; ROUND_NOT_FOUND unless it is one of the account's."""
     @_builtins.property
     def amount(self) -> _money_pb2.Money:
         """Above zero in, below zero out; not zero."""

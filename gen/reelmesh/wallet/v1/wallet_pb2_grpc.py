@@ -185,6 +185,7 @@ class WalletServiceServicer:
         """Takes money out. Idempotent on (operator_id, request_id); a refusal is stored and replayed too.
         Errors: as Deposit, and
         Errors: FAILED_PRECONDITION/INSUFFICIENT_FUNDS
+        Errors: FAILED_PRECONDITION/ACCOUNT_FROZEN
         Errors: FAILED_PRECONDITION/DEMO_WITHDRAWAL
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -259,8 +260,10 @@ class WalletServiceServicer:
 
     def Adjust(self, request, context):
         """Corrects a balance by an operator's decision, up or down, with who and why. Idempotent on
-        (operator_id, request_id); a refusal is stored and replayed too.
+        (operator_id, request_id); a refusal is stored and replayed too. Never below zero, and up as far as a deposit.
         Errors: as Deposit, and
+        Errors: INVALID_ARGUMENT/FIELD_INVALID
+        Errors: NOT_FOUND/ROUND_NOT_FOUND
         Errors: FAILED_PRECONDITION/INSUFFICIENT_FUNDS
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -268,7 +271,8 @@ class WalletServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def FreezeAccount(self, request, context):
-        """Refuses stakes and withdrawals of an account from now on, never payouts. Idempotent: freezing a frozen account
+        """Refuses stakes and withdrawals of an account from now on, never payouts, deposits, voids, rollbacks or
+        adjustments. What was decided before keeps its answer, also after the freeze. Idempotent: freezing a frozen account
         keeps its first actor and reason.
         Errors: NOT_FOUND/ACCOUNT_NOT_FOUND
         """

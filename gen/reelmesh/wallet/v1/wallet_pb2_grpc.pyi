@@ -55,6 +55,7 @@ class WalletServiceStub:
     """Takes money out. Idempotent on (operator_id, request_id); a refusal is stored and replayed too.
     Errors: as Deposit, and
     Errors: FAILED_PRECONDITION/INSUFFICIENT_FUNDS
+    Errors: FAILED_PRECONDITION/ACCOUNT_FROZEN
     Errors: FAILED_PRECONDITION/DEMO_WITHDRAWAL
     """
     Settle: _grpc.UnaryUnaryMultiCallable[_wallet_pb2.SettleRequest, _wallet_pb2.SettleResponse]
@@ -95,12 +96,15 @@ class WalletServiceStub:
     """
     Adjust: _grpc.UnaryUnaryMultiCallable[_wallet_pb2.AdjustRequest, _wallet_pb2.AdjustResponse]
     """Corrects a balance by an operator's decision, up or down, with who and why. Idempotent on
-    (operator_id, request_id); a refusal is stored and replayed too.
+    (operator_id, request_id); a refusal is stored and replayed too. Never below zero, and up as far as a deposit.
     Errors: as Deposit, and
+    Errors: INVALID_ARGUMENT/FIELD_INVALID
+    Errors: NOT_FOUND/ROUND_NOT_FOUND
     Errors: FAILED_PRECONDITION/INSUFFICIENT_FUNDS
     """
     FreezeAccount: _grpc.UnaryUnaryMultiCallable[_wallet_pb2.FreezeAccountRequest, _wallet_pb2.FreezeAccountResponse]
-    """Refuses stakes and withdrawals of an account from now on, never payouts. Idempotent: freezing a frozen account
+    """Refuses stakes and withdrawals of an account from now on, never payouts, deposits, voids, rollbacks or
+    adjustments. What was decided before keeps its answer, also after the freeze. Idempotent: freezing a frozen account
     keeps its first actor and reason.
     Errors: NOT_FOUND/ACCOUNT_NOT_FOUND
     """
@@ -172,6 +176,7 @@ class WalletServiceAsyncStub(WalletServiceStub):
     """Takes money out. Idempotent on (operator_id, request_id); a refusal is stored and replayed too.
     Errors: as Deposit, and
     Errors: FAILED_PRECONDITION/INSUFFICIENT_FUNDS
+    Errors: FAILED_PRECONDITION/ACCOUNT_FROZEN
     Errors: FAILED_PRECONDITION/DEMO_WITHDRAWAL
     """
     Settle: _aio.UnaryUnaryMultiCallable[_wallet_pb2.SettleRequest, _wallet_pb2.SettleResponse]  # type: ignore[assignment]
@@ -212,12 +217,15 @@ class WalletServiceAsyncStub(WalletServiceStub):
     """
     Adjust: _aio.UnaryUnaryMultiCallable[_wallet_pb2.AdjustRequest, _wallet_pb2.AdjustResponse]  # type: ignore[assignment]
     """Corrects a balance by an operator's decision, up or down, with who and why. Idempotent on
-    (operator_id, request_id); a refusal is stored and replayed too.
+    (operator_id, request_id); a refusal is stored and replayed too. Never below zero, and up as far as a deposit.
     Errors: as Deposit, and
+    Errors: INVALID_ARGUMENT/FIELD_INVALID
+    Errors: NOT_FOUND/ROUND_NOT_FOUND
     Errors: FAILED_PRECONDITION/INSUFFICIENT_FUNDS
     """
     FreezeAccount: _aio.UnaryUnaryMultiCallable[_wallet_pb2.FreezeAccountRequest, _wallet_pb2.FreezeAccountResponse]  # type: ignore[assignment]
-    """Refuses stakes and withdrawals of an account from now on, never payouts. Idempotent: freezing a frozen account
+    """Refuses stakes and withdrawals of an account from now on, never payouts, deposits, voids, rollbacks or
+    adjustments. What was decided before keeps its answer, also after the freeze. Idempotent: freezing a frozen account
     keeps its first actor and reason.
     Errors: NOT_FOUND/ACCOUNT_NOT_FOUND
     """
@@ -310,6 +318,7 @@ class WalletServiceServicer(metaclass=_abc_1.ABCMeta):
         """Takes money out. Idempotent on (operator_id, request_id); a refusal is stored and replayed too.
         Errors: as Deposit, and
         Errors: FAILED_PRECONDITION/INSUFFICIENT_FUNDS
+        Errors: FAILED_PRECONDITION/ACCOUNT_FROZEN
         Errors: FAILED_PRECONDITION/DEMO_WITHDRAWAL
         """
 
@@ -398,8 +407,10 @@ class WalletServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_wallet_pb2.AdjustResponse, _abc.Awaitable[_wallet_pb2.AdjustResponse]]:
         """Corrects a balance by an operator's decision, up or down, with who and why. Idempotent on
-        (operator_id, request_id); a refusal is stored and replayed too.
+        (operator_id, request_id); a refusal is stored and replayed too. Never below zero, and up as far as a deposit.
         Errors: as Deposit, and
+        Errors: INVALID_ARGUMENT/FIELD_INVALID
+        Errors: NOT_FOUND/ROUND_NOT_FOUND
         Errors: FAILED_PRECONDITION/INSUFFICIENT_FUNDS
         """
 
@@ -409,7 +420,8 @@ class WalletServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _wallet_pb2.FreezeAccountRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_wallet_pb2.FreezeAccountResponse, _abc.Awaitable[_wallet_pb2.FreezeAccountResponse]]:
-        """Refuses stakes and withdrawals of an account from now on, never payouts. Idempotent: freezing a frozen account
+        """Refuses stakes and withdrawals of an account from now on, never payouts, deposits, voids, rollbacks or
+        adjustments. What was decided before keeps its answer, also after the freeze. Idempotent: freezing a frozen account
         keeps its first actor and reason.
         Errors: NOT_FOUND/ACCOUNT_NOT_FOUND
         """
