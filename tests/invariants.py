@@ -60,6 +60,7 @@ async def check_wallet(conn: AsyncConnection) -> None:
     await balances_chain(conn)
     await counter_balances_are_derived(conn)
     await rounds_have_one_ending(conn)
+    await reviews_end_as_they_say(conn)
     await kinds_never_meet(conn)
     await freezes_are_recorded(conn)
 
@@ -151,6 +152,29 @@ async def rounds_have_one_ending(conn: AsyncConnection) -> None:
     )
 
 
+async def reviews_end_as_they_say(conn: AsyncConnection) -> None:
+    """R14: a round in review, or kept by one, stands; a reversed one was given back as it was asked."""
+    await _none(
+        conn,
+        """
+        select v.round_id, v.verdict, r.round_id as reversed_id from review v
+        join settlement s on s.round_id = v.round_id and s.step_key = 0
+        left join settlement p on p.round_id = v.round_id and p.step_key = 1
+        left join reversal r on r.round_id = v.round_id
+        where s.status <> 1 or s.account_id <> v.account_id
+          or v.missing_minor <> s.win_minor + coalesce(p.win_minor, 0) - s.stake_minor
+          or (coalesce(v.verdict, 1) = 2) <> (r.round_id is not null)
+          or (v.verdict is null) <> (v.verdict_actor = '')
+          or r.win_minor - r.stake_minor <> v.missing_minor""",
+    )
+    await _none(
+        conn,
+        """
+        select round_id from review v where not exists (
+          select from settlement s where s.round_id = v.round_id and s.step_key = 0)""",
+    )
+
+
 async def kinds_never_meet(conn: AsyncConnection) -> None:
     """R10: no posting joins two kinds, currencies or operators."""
     await _none(
@@ -199,6 +223,11 @@ async def outbox_tells_everything_once(conn: AsyncConnection) -> None:
     ]
     stored = await conn.execute(text("select account_id, frozen, actor, reason from account_freeze"))
     assert sorted(freezes) == sorted(tuple(row) for row in stored)
+    reviews = [row.payload for row in rows if row.kind == "review"]
+    told_reviews = [
+        item for payload in reviews for item in zip(payload["round_ids"], payload["verdicts"], strict=True)
+    ]
+    assert sorted(told_reviews) == sorted(await list_told_reviews(conn))
 
 
 async def list_told(conn: AsyncConnection) -> list[Verdict]:
@@ -211,6 +240,16 @@ async def list_told(conn: AsyncConnection) -> list[Verdict]:
     # The tombstone that a rollback leaves for a payout is told by the reversal.
     stored = [verdict for verdict in await list_verdicts(conn) if (verdict.step, verdict.status) != (0, 4)]
     return [*stored, *(Verdict(*row) for row in reversals)]
+
+
+async def list_told_reviews(conn: AsyncConnection) -> list[tuple[str, int]]:
+    """(round_id, verdict) that the wallet's events must tell, each once: 0 when the review was opened."""
+    rows = await conn.execute(
+        text("""
+        select cast(round_id as text), 0 from review
+        union all select cast(round_id as text), verdict from review where verdict is not null""")
+    )
+    return [(round_id, verdict) for round_id, verdict in rows]
 
 
 async def list_verdicts(conn: AsyncConnection) -> list[Verdict]:

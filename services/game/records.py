@@ -202,3 +202,7 @@ class Wallet(Protocol):
     async def roll_back(self, round_id: str, account_id: int, *, actor: str, reason: str) -> Settlement:
         """Gives a whole round back. Errors: as WalletService.RollbackRound."""
         ...
+
+    async def keep(self, round_id: str, *, operator_id: str, actor: str, reason: str) -> None:
+        """Lets a round stand that the wallet has in review; nothing when it has no open review of it."""
+        ...

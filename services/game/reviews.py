@@ -78,6 +78,12 @@ class Reviews:
         return round_
 
     async def _execute(self, round_: Round, verdict: Verdict, *, actor: str, reason: str) -> Settlement:
+        if verdict is Verdict.SETTLED:
+            # A rollback that could not be made waits at the wallet too. Ended before what stands is read:
+            # afterwards no other verdict can change it.
+            await self._wallet.keep(
+                round_.round_id, operator_id=round_.operator_id, actor=actor, reason=reason
+            )
         known = await self._wallet.list_settlements(round_.round_id)
         if verdict not in ALLOWED.get(known[0].status if known else None, frozenset()):
             raise VerdictNotAllowed(verdict=verdict)

@@ -71,6 +71,21 @@ class WalletClient:
         answer = await self._stub.RollbackRound(request)
         return settlement_of(answer.settlement)
 
+    async def keep(self, round_id: str, *, operator_id: str, actor: str, reason: str) -> None:
+        """Lets a round stand that the wallet has in review; nothing when it has no open review of it."""
+        request = wallet_pb2.ResolveReviewRequest(
+            operator_id=operator_id,
+            round_id=round_id,
+            verdict=wallet_pb2.REVIEW_VERDICT_SETTLED,
+            actor=actor,
+            reason=reason,
+        )
+        try:
+            await self._stub.ResolveReview(request)
+        except DomainError as error:
+            if error.reason not in ("ROUND_NOT_FOUND", "ROUND_NOT_IN_REVIEW"):
+                raise
+
 
 def settle_request(settle: Settle) -> wallet_pb2.SettleRequest:
     """What takes this to the wallet, whoever carries it."""

@@ -46,7 +46,7 @@ class AccountFrozen(DomainError):
 
 
 class RoundNotFound(DomainError):
-    """The account has no such round."""
+    """The operator, or the account, has no such round."""
 
     reason = "ROUND_NOT_FOUND"
 
@@ -67,3 +67,9 @@ class TransactionNotFound(DomainError):
     """The operator has no such round or transfer, or nothing moved under it."""
 
     reason = "TRANSACTION_NOT_FOUND"
+
+
+class RoundNotInReview(DomainError):
+    """The round is not in review: nothing stood in its way, or it was decided before."""
+
+    reason = "ROUND_NOT_IN_REVIEW"

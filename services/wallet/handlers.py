@@ -10,15 +10,15 @@ from reelmesh.wallet.v1 import wallet_pb2
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.common import db, fields, items, telemetry
-from services.common import telemetry_names as names
 from services.common.batching import Batcher
 from services.common.outbox import OutboxRow
 from services.wallet import ledger, messages, seal, store, transfers
 from services.wallet.errors import SealInvalid
 from services.wallet.external_handlers import ExternalHandlers
+from services.wallet.notes import note
 from services.wallet.operator_handlers import OperatorHandlers
 from services.wallet.reads_handlers import ReadsHandlers
-from services.wallet.records import Item, Settlement, Status
+from services.wallet.records import Item, Settlement
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -33,6 +33,8 @@ _SINGULAR = {
     "request_ids": "request_id",
     "amounts_minor": "amount_minor",
     "refusals": "refusal",
+    "verdicts": "verdict",
+    "missing_minor": "missing_minor",
     "types": "type",
     "account_ids": "account_id",
     "account_versions": "account_version",
@@ -42,7 +44,6 @@ _SINGULAR = {
     "reasons": "reason",
     "traceparents": "traceparent",
 }
-_WHY_KEPT = {Status.VOID: "void", Status.REVERSED: "void", Status.NEEDS_REVIEW: "review"}
 
 
 class Handlers(OperatorHandlers, ReadsHandlers, ExternalHandlers):
@@ -102,7 +103,7 @@ class Handlers(OperatorHandlers, ReadsHandlers, ExternalHandlers):
 
     async def Settle(self, request: wallet_pb2.SettleRequest, context: Context) -> wallet_pb2.SettleResponse:
         settlement = await self._settle(request, traceparent=telemetry.traceparent())
-        _note(settlement)
+        note(settlement)
         return wallet_pb2.SettleResponse(settlement=messages.settlement(settlement))
 
     async def BatchSettle(
@@ -120,7 +121,7 @@ class Handlers(OperatorHandlers, ReadsHandlers, ExternalHandlers):
 
     async def Void(self, request: wallet_pb2.VoidRequest, context: Context) -> wallet_pb2.VoidResponse:
         settlement = await self._void(request, traceparent=telemetry.traceparent())
-        _note(settlement)
+        note(settlement)
         return wallet_pb2.VoidResponse(settlement=messages.settlement(settlement))
 
     async def BatchVoid(
@@ -144,27 +145,6 @@ class Handlers(OperatorHandlers, ReadsHandlers, ExternalHandlers):
             rows = await ledger.list_settlements(conn, round_id=round_id)
         return wallet_pb2.GetSettlementsResponse(settlements=[messages.settlement(row) for row in rows])
 
-    async def RollbackRound(
-        self, request: wallet_pb2.RollbackRoundRequest, context: Context
-    ) -> wallet_pb2.RollbackRoundResponse:
-        item = messages.parse_void(request, traceparent=telemetry.traceparent())
-        actor = fields.require_text(request.actor, "actor")
-        reason = fields.require_text(request.reason, "reason", 1000)
-        # An unknown round gets its tombstone first; after that the round is known, whoever was faster.
-        settlement = await self._batcher.submit(item)
-        if settlement.status is Status.APPLIED:
-            async with db.transaction(self._engine, "wallet.reverse_round") as conn:
-                settlement = await ledger.reverse_round(
-                    conn,
-                    round_id=item.round_id,
-                    account_id=item.account_id,
-                    actor=actor,
-                    reason=reason,
-                    traceparent=item.traceparent,
-                )
-        _note(settlement)
-        return wallet_pb2.RollbackRoundResponse(settlement=messages.settlement(settlement))
-
     async def _settle(self, request: wallet_pb2.SettleRequest, *, traceparent: str) -> Settlement:
         return await self._batcher.submit(self._parse(request, traceparent))
 
@@ -179,26 +159,12 @@ class Handlers(OperatorHandlers, ReadsHandlers, ExternalHandlers):
 
 
 def _reply(settlement: Settlement, span: trace.Span, traceparent: str) -> items.Fields:
-    _note(settlement, span, traceparent)
+    note(settlement, span, traceparent)
     return {"settlement": messages.settlement_fields(settlement)}
 
 
-def _note(settlement: Settlement, span: trace.Span | None = None, traceparent: str = "") -> None:
-    """Names the round on the item's span, or the call's; replays, voids and reviews are kept at any ratio."""
-    span = span or trace.get_current_span()
-    if span.is_recording():
-        span.set_attribute(names.ROUND_ID, settlement.round_id)
-        span.set_attribute(names.REPLAYED, settlement.replayed)
-        return
-    why = _WHY_KEPT.get(settlement.status) or ("replay" if settlement.replayed else None)
-    if why is not None:
-        attributes: dict[str, Any] = {names.ROUND_ID: settlement.round_id}
-        with telemetry.span("wallet.verdict", parent=traceparent):
-            telemetry.keep("wallet.verdict", why=why, **attributes)
-
-
 async def to_events(conn: db.Connection, rows: Sequence[OutboxRow]) -> Sequence[Sequence[events_pb2.Event]]:
-    """The events of each outbox row: one per settlement, tombstone, reversal, transfer or freeze."""
+    """The events of each outbox row: one per verdict, tombstone, reversal, transfer, review or freeze."""
     account_ids = {account_id for row in rows for account_id in row.payload["account_ids"]}
     accounts = await store.list_account_names(conn, account_ids=sorted(account_ids))
     return [

@@ -8,9 +8,9 @@ from sqlalchemy.sql.elements import TextClause
 
 from services.common import db, telemetry
 from services.common.errors import CurrencyMismatch, DomainError, IdReused, Unavailable
-from services.wallet import sql, store
+from services.wallet import review_store, sql, store
 from services.wallet.errors import AccountNotFound, LedgerHalted, StakeUnknown
-from services.wallet.records import Item, Known, Settlement, Status, Step
+from services.wallet.records import Account, Item, Known, RollbackOrder, Settlement, Status, Step, Verdict
 
 Answer = Settlement | DomainError
 
@@ -113,41 +113,78 @@ async def list_settlements(conn: AsyncConnection, *, round_id: str) -> list[Sett
 
 
 async def reverse_round(
-    conn: AsyncConnection,
-    *,
-    round_id: str,
-    account_id: int,
-    actor: str,
-    reason: str,
-    traceparent: str,
-    lock: TextClause = sql.LOCK_ACCOUNT,
+    conn: AsyncConnection, order: RollbackOrder, *, lock: TextClause = sql.LOCK_ACCOUNT
 ) -> Settlement:
     """Gives a known round back, payout first, then stake. The caller made sure that the round is known.
 
     Nothing moves, and the answer is what stands there, when its stake was not applied or was given back
-    before; NEEDS_REVIEW, which is not stored, when the win was spent: asking again later may succeed.
+    before, or when a review decided that the round stands. NEEDS_REVIEW, and a stored review, when the win
+    was spent: asking again later may succeed, and ends the review.
     Errors: ACCOUNT_NOT_FOUND, ID_REUSED when the round is another account's.
     """
-    account = await store.lock_account(conn, account_id=account_id, statement=lock)
-    if account is None:
-        raise AccountNotFound()
-    # Read under the lock: a payout that is on its way comes before us, or finds our tombstone.
-    stake, *payouts = await store.list_settlements(conn, round_id=round_id)
-    if stake.account_id != account_id:
-        raise IdReused(request_id=round_id)
+    account, stake, payouts = await _lock_round(conn, order, lock)
     if stake.status is not Status.APPLIED:
         return stake
+    review = await review_store.find_review(conn, round_id=order.round_id)
+    if review is not None and review.verdict is Verdict.SETTLED:
+        # The last movement of the round, as game records it when a review lets it stand.
+        return payouts[-1] if payouts else stake
     win_minor = stake.win_minor + sum(p.win_minor for p in payouts if p.status is Status.APPLIED)
-    if account.balance_minor + stake.stake_minor - win_minor < 0:
+    missing_minor = win_minor - stake.stake_minor
+    if account.balance_minor < missing_minor:
+        opened = await review_store.open_review(conn, order, missing_minor=missing_minor)
         return replace(
             stake,
             status=Status.NEEDS_REVIEW,
             balance_after_minor=account.balance_minor,
             account_version=0,
-            replayed=False,
+            replayed=not opened,
         )
+    reversal = await _reverse(conn, order, stake, win_minor=win_minor)
+    if review is not None:
+        await review_store.close_review(conn, order, verdict=Verdict.REVERSED)
+    return reversal
+
+
+async def reverse_bet(
+    conn: AsyncConnection, order: RollbackOrder, *, lock: TextClause = sql.LOCK_ACCOUNT
+) -> Settlement:
+    """Gives a known stake back while its payout is still to come, and tombstones that payout.
+
+    APPLIED, and nothing moves, when the round is settled: fused, or paid out. Otherwise as reverse_round; it
+    never needs a review, because a stake that goes back only adds. The wallet cannot tell a lost round, which
+    needs no payout (R8), from one whose payout is still to come: game asks for rounds that have not ended.
+    """
+    _, stake, payouts = await _lock_round(conn, order, lock)
+    if stake.status is not Status.APPLIED or stake.step is Step.FUSED or payouts:
+        return stake
+    return await _reverse(conn, order, stake, win_minor=0)
+
+
+async def _lock_round(
+    conn: AsyncConnection, order: RollbackOrder, lock: TextClause
+) -> tuple[Account, Settlement, list[Settlement]]:
+    """The account, locked, and what is stored of the round under that lock: its stake, its payout if any."""
+    account = await store.lock_account(conn, account_id=order.account_id, statement=lock)
+    if account is None:
+        raise AccountNotFound()
+    # Read under the lock: a payout that is on its way comes before us, or finds our tombstone.
+    stake, *payouts = await store.list_settlements(conn, round_id=order.round_id)
+    if stake.account_id != order.account_id:
+        raise IdReused(request_id=order.round_id)
+    return account, stake, payouts
+
+
+async def _reverse(
+    conn: AsyncConnection, order: RollbackOrder, stake: Settlement, *, win_minor: int
+) -> Settlement:
     done = await store.insert_reversal(
-        conn, stake=stake, win_minor=win_minor, actor=actor, reason=reason, traceparent=traceparent
+        conn,
+        stake=stake,
+        win_minor=win_minor,
+        actor=order.actor,
+        reason=order.reason,
+        traceparent=order.traceparent,
     )
     assert done is not None, (
         "a reversal is only written under the account's lock, and was looked for under it"

@@ -3,6 +3,7 @@
 import re
 import uuid
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, Protocol
 
 import msgspec
@@ -13,7 +14,13 @@ from reelmesh.wallet.v1 import wallet_pb2
 
 from services.common import telemetry
 from services.common.currencies import CURRENCIES
-from services.common.errors import CurrencyMismatch, CurrencyUnknown, FieldInvalid, FieldMissing
+from services.common.errors import (
+    CurrencyMismatch,
+    CurrencyUnknown,
+    FieldInvalid,
+    FieldMissing,
+    PageTokenInvalid,
+)
 from services.common.fields import (
     require_enum,
     require_money,
@@ -27,14 +34,18 @@ from services.wallet.records import (
     FreezeOrder,
     Item,
     Refusal,
+    RollbackOrder,
     Status,
     Step,
     TransferOrder,
     TransferType,
+    Verdict,
 )
 
 BATCH_SIZE_MAX = 200
 REASON_LENGTH_MAX = 1000
+# What the kinds of outbox rows are told as; a review's second row is "review.resolved".
+_EVENT_TYPES = {"settle": "wallet.settled", "transfer": "transfer.applied", "review": "review.opened"}
 _REFUSALS = {
     Refusal.INSUFFICIENT_FUNDS: error_pb2.ERROR_REASON_INSUFFICIENT_FUNDS,
     Refusal.ACCOUNT_FROZEN: error_pb2.ERROR_REASON_ACCOUNT_FROZEN,
@@ -127,12 +138,33 @@ def _amounts(step: Step, stake: money_pb2.Money, win: money_pb2.Money) -> tuple[
     return (code, other_minor, main_minor) if step is Step.PAYOUT else (code, main_minor, other_minor)
 
 
-def parse_void(
-    request: wallet_pb2.VoidRequest | wallet_pb2.RollbackRoundRequest, *, traceparent: str
-) -> Item:
+def parse_void(request: wallet_pb2.VoidRequest, *, traceparent: str) -> Item:
     """A void. Errors: FIELD_MISSING, FIELD_INVALID"""
     round_id = require_uuid_text(request.round_id, "round_id")
     return Item(round_id, Step.VOID, require_account_id(request.account_id), traceparent=traceparent)
+
+
+def parse_rollback(request: wallet_pb2.RollbackRoundRequest | wallet_pb2.RollbackBetRequest) -> RollbackOrder:
+    """A round or a stake to give back. Errors: FIELD_MISSING, FIELD_INVALID"""
+    return RollbackOrder(
+        round_id=require_uuid_text(request.round_id, "round_id"),
+        account_id=require_account_id(request.account_id),
+        actor=require_text(request.actor, "actor"),
+        reason=require_text(request.reason, "reason", REASON_LENGTH_MAX),
+        traceparent=telemetry.traceparent(),
+    )
+
+
+def parse_position(parts: Sequence[str]) -> tuple[datetime, str] | None:
+    """(time, round_id) of a page token; None for the first page. Errors: PAGE_TOKEN_INVALID"""
+    if not parts:
+        return None
+    try:
+        time, round_id = parts
+        # In UTC: Python knows offsets that PostgreSQL refuses.
+        return datetime.fromisoformat(time).astimezone(UTC), str(uuid.UUID(round_id))
+    except (ValueError, OverflowError):
+        raise PageTokenInvalid() from None
 
 
 def parse_transfer(request: TransferRequest, *, sign: int) -> TransferOrder:
@@ -246,6 +278,21 @@ def transfer(stored: records.Transfer) -> wallet_pb2.Transfer:
     )
 
 
+def review(stored: records.Review) -> wallet_pb2.Review:
+    """A rollback that could not be made."""
+    create_time = Timestamp()
+    create_time.FromDatetime(stored.create_time)
+    return wallet_pb2.Review(
+        round_id=stored.round_id,
+        account_id=stored.account_id,
+        missing=money(stored.currency_code, stored.missing_minor),
+        balance=money(stored.currency_code, stored.balance_minor),
+        actor=stored.actor,
+        reason=stored.reason,
+        create_time=create_time,
+    )
+
+
 def event(kind: str, item: Mapping[str, Any], names: AccountNames) -> events_pb2.Event:
     """One event of an outbox row of this kind ("settle", "transfer", "freeze").
 
@@ -268,10 +315,18 @@ def event(kind: str, item: Mapping[str, Any], names: AccountNames) -> events_pb2
         # A row of before this key has none.
         if item.get("refusal"):
             facts["refusal"] = Refusal(item["refusal"]).name
+    elif kind == "review":
+        event_type = "review.resolved" if item["verdict"] else "review.opened"
+        facts |= {
+            key: item[key] for key in ("round_id", "missing_minor", "balance_after_minor", "actor", "reason")
+        }
+        if item["verdict"]:
+            facts["verdict"] = Verdict(item["verdict"]).name
     else:
         event_type = "transfer.applied"
-        keys = ("transfer_id", "request_id", "amount_minor", "balance_after_minor")
-        facts |= {key: item[key] for key in keys}
+        facts |= {
+            key: item[key] for key in ("transfer_id", "request_id", "amount_minor", "balance_after_minor")
+        }
         if "type" in item:
             facts["type"] = TransferType(item["type"]).name
     return events_pb2.Event(

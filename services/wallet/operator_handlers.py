@@ -1,27 +1,53 @@
-"""What operators decide: corrections, freezes, reviews."""
+"""What game gives back, and what operators decide: corrections, freezes, reviews."""
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import grpc
 from reelmesh.wallet.v1 import wallet_pb2, wallet_pb2_grpc
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from services.common import db
-from services.wallet import freezes, messages, transfers
-from services.wallet.records import Account, FreezeOrder, Transfer, TransferOrder
+from services.common import db, fields, telemetry
+from services.common.batching import Batcher
+from services.wallet import freezes, ledger, messages, review_store, reviews, transfers
+from services.wallet.notes import note
+from services.wallet.records import (
+    Account,
+    FreezeOrder,
+    Item,
+    RollbackOrder,
+    Settlement,
+    Status,
+    Step,
+    Transfer,
+    TransferOrder,
+    Verdict,
+)
 
 Context = grpc.aio.ServicerContext[Any, Any]
+Reverse = Callable[[AsyncConnection, RollbackOrder], Awaitable[Settlement]]
 
 
 class OperatorHandlers(wallet_pb2_grpc.WalletServiceServicer):
-    """What operators decide: corrections, freezes, reviews."""
+    """What game gives back, and what operators decide: corrections, freezes, reviews."""
 
     _engine: AsyncEngine
+    _batcher: Batcher[Item, Settlement]
+
+    async def RollbackRound(
+        self, request: wallet_pb2.RollbackRoundRequest, context: Context
+    ) -> wallet_pb2.RollbackRoundResponse:
+        settlement = await self._roll_back(messages.parse_rollback(request), ledger.reverse_round)
+        return wallet_pb2.RollbackRoundResponse(settlement=messages.settlement(settlement))
 
     async def RollbackBet(
         self, request: wallet_pb2.RollbackBetRequest, context: Context
     ) -> wallet_pb2.RollbackBetResponse:
-        raise NotImplementedError
+        settlement = await self._roll_back(messages.parse_rollback(request), ledger.reverse_bet)
+        unchanged = wallet_pb2.UNCHANGED_UNSPECIFIED
+        if settlement.status is Status.APPLIED:
+            unchanged = wallet_pb2.UNCHANGED_ROUND_SETTLED
+        return wallet_pb2.RollbackBetResponse(settlement=messages.settlement(settlement), unchanged=unchanged)
 
     async def Adjust(self, request: wallet_pb2.AdjustRequest, context: Context) -> wallet_pb2.AdjustResponse:
         stored = await self._transfer(messages.parse_adjustment(request))
@@ -43,12 +69,52 @@ class OperatorHandlers(wallet_pb2_grpc.WalletServiceServicer):
     async def ListReviews(
         self, request: wallet_pb2.ListReviewsRequest, context: Context
     ) -> wallet_pb2.ListReviewsResponse:
-        raise NotImplementedError
+        operator_id = fields.require_text(request.operator_id, "operator_id")
+        query = f"reviews/{operator_id}"
+        after = messages.parse_position(fields.decode_page_token(request.page_token, query))
+        size = fields.require_page(request.page_size, default=50, size_max=200)
+        async with db.transaction(self._engine, "wallet.list_reviews") as conn:
+            found = await review_store.list_open_reviews(
+                conn, operator_id=operator_id, after=after, rows_max=size + 1
+            )
+        response = wallet_pb2.ListReviewsResponse(reviews=[messages.review(r) for r in found[:size]])
+        if len(found) > size:
+            last = found[size - 1]
+            response.next_page_token = fields.encode_page_token(
+                query, last.create_time.isoformat(), last.round_id
+            )
+        return response
 
     async def ResolveReview(
         self, request: wallet_pb2.ResolveReviewRequest, context: Context
     ) -> wallet_pb2.ResolveReviewResponse:
-        raise NotImplementedError
+        operator_id = fields.require_text(request.operator_id, "operator_id")
+        round_id = fields.require_uuid_text(request.round_id, "round_id")
+        verdict = Verdict(fields.require_enum(request.verdict, "verdict", wallet_pb2.ReviewVerdict))
+        actor = fields.require_text(request.actor, "actor")
+        reason = fields.require_text(request.reason, "reason", messages.REASON_LENGTH_MAX)
+        async with db.transaction(self._engine, "wallet.resolve_review") as conn:
+            settlement = await reviews.resolve(
+                conn,
+                operator_id=operator_id,
+                round_id=round_id,
+                verdict=verdict,
+                actor=actor,
+                reason=reason,
+                traceparent=telemetry.traceparent(),
+            )
+        note(settlement)
+        return wallet_pb2.ResolveReviewResponse(settlement=messages.settlement(settlement))
+
+    async def _roll_back(self, order: RollbackOrder, reverse: Reverse) -> Settlement:
+        # An unknown round gets its tombstone first; after that the round is known, whoever was faster.
+        item = Item(order.round_id, Step.VOID, order.account_id, traceparent=order.traceparent)
+        settlement = await self._batcher.submit(item)
+        if settlement.status is Status.APPLIED:
+            async with db.transaction(self._engine, "wallet.reverse") as conn:
+                settlement = await reverse(conn, order)
+        note(settlement)
+        return settlement
 
     async def _freeze(self, order: FreezeOrder) -> Account:
         async with db.transaction(self._engine, "wallet.freeze") as conn:

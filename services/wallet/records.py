@@ -51,6 +51,13 @@ class Refusal(IntEnum):
     ACCOUNT_FROZEN = 2
 
 
+class Verdict(IntEnum):
+    """How a rollback that could not be made ended: the round stands, or was given back after all."""
+
+    SETTLED = 1
+    REVERSED = 2
+
+
 class TransferType(IntEnum):
     """What a transfer is. ADJUSTMENT: an operator's correction, with actor and reason."""
 
@@ -173,3 +180,29 @@ class FreezeOrder:
     actor: str
     reason: str
     traceparent: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RollbackOrder:
+    """A round or a stake to give back; `account_id` is the account it was drawn for."""
+
+    round_id: str  # lower case
+    account_id: int
+    actor: str
+    reason: str
+    traceparent: str
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """A rollback that would have made the balance negative; open while it has no verdict."""
+
+    round_id: str
+    account_id: int
+    currency_code: str
+    missing_minor: int  # what the rollback takes from the balance: win less stake
+    balance_minor: int  # when it was last tried
+    actor: str  # who asked for the rollback first
+    reason: str
+    create_time: datetime
+    verdict: Verdict | None

@@ -129,6 +129,8 @@ class Books:
             "wallet",
             "select count(*) as n from transfer where account_version > 0",
         )
+        for event_type, ended in (("review.opened", ""), ("review.resolved", " where verdict is not null")):
+            await self._same(events, event_type, "wallet", f"select count(*) as n from review{ended}")
         await self._same(events, "session.created", "session", "select count(*) as n from session")
         await self._same(events, "operator.requested", "gateway", "select count(*) as n from operator_action")
         ends = Counter(event.round_id for event in events if event.event_type in _ENDS)

@@ -17,7 +17,7 @@ from tests.integration.game.harness import (
     Game,
     new_id,
 )
-from tests.integration.wallet.harness import OPERATOR, Wallet
+from tests.integration.wallet.harness import APPLIED, GIVE_BACK, KEEP, OPERATOR, Wallet
 
 VERDICTS = {
     VOID: game_pb2.VERDICT_VOID,
@@ -136,6 +136,53 @@ async def test_a_win_that_was_spent_keeps_the_round_in_review(game: Game, wallet
     assert (await resolve(game, round_, REVERSED)).state == NEEDS_REVIEW
     await wallet.deposit(round_.account_id, 1000)
     assert (await resolve(game, round_, REVERSED)).state == REVERSED
+
+
+async def spent(game: Game, wallet: Wallet, game_id: str) -> game_pb2.Round:
+    """A settled round that came into review, and that cannot be given back: its win, 700, was withdrawn."""
+    account_id = await wallet.open(balance=1000)
+    round_ = await game.settle(await game.play(account_id, game_id=game_id))
+    if game_id == GAMBLE:
+        acted = await game.act(round_, "COLLECT")
+        round_ = await game.finish(await wallet.send(acted.payout))
+    assert round_.state == SETTLED
+    wrong = wallet_pb2.Settlement(
+        round_id=round_.round_id, status=wallet_pb2.SETTLEMENT_STATUS_APPLIED, account_id=account_id + 2
+    )
+    assert (await game.finish(wrong)).state == NEEDS_REVIEW
+    await wallet.withdraw(account_id, 1600)
+    assert (await resolve(game, round_, REVERSED)).state == NEEDS_REVIEW
+    assert round_.round_id in {review.round_id for review in await wallet.reviews()}
+    return round_
+
+
+@pytest.mark.parametrize("game_id", [SPIN, GAMBLE])
+async def test_a_round_that_stands_stands_at_the_wallet_too(game: Game, wallet: Wallet, game_id: str) -> None:
+    round_ = await spent(game, wallet, game_id)
+    resolved = await resolve(game, round_, SETTLED)
+    assert (resolved.state, resolved.win.amount_minor) == (SETTLED, 700)
+    assert round_.round_id not in {review.round_id for review in await wallet.reviews()}
+    await wallet.deposit(round_.account_id, 1000)
+    assert (await wallet.roll_back(round_.account_id, round_.round_id)).status == APPLIED
+    assert await wallet.balance(round_.account_id) == 1000
+
+
+@pytest.mark.parametrize("game_id", [SPIN, GAMBLE])
+@pytest.mark.parametrize(("verdict", "state", "win"), [(KEEP, SETTLED, 700), (GIVE_BACK, REVERSED, None)])
+async def test_game_records_what_was_decided_at_the_wallet_whatever_it_asks(
+    game: Game,
+    wallet: Wallet,
+    game_id: str,
+    verdict: wallet_pb2.ReviewVerdict.ValueType,
+    state: game_pb2.RoundState.ValueType,
+    win: int | None,
+) -> None:
+    round_ = await spent(game, wallet, game_id)
+    await wallet.deposit(round_.account_id, 1000)
+    await wallet.resolve(round_.round_id, verdict)
+    resolved = await resolve(game, round_, REVERSED)
+    assert resolved.state == state
+    assert win is None or resolved.win.amount_minor == win
 
 
 async def test_only_the_operator_of_a_round_in_review_decides(game: Game, wallet: Wallet) -> None:

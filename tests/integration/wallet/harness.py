@@ -25,6 +25,7 @@ PAYOUT = wallet_pb2.SETTLE_STEP_PAYOUT
 APPLIED, REFUSED = wallet_pb2.SETTLEMENT_STATUS_APPLIED, wallet_pb2.SETTLEMENT_STATUS_REFUSED
 VOID, REVERSED = wallet_pb2.SETTLEMENT_STATUS_VOID, wallet_pb2.SETTLEMENT_STATUS_REVERSED
 NEEDS_REVIEW = wallet_pb2.SETTLEMENT_STATUS_NEEDS_REVIEW
+KEEP, GIVE_BACK = wallet_pb2.REVIEW_VERDICT_SETTLED, wallet_pb2.REVIEW_VERDICT_REVERSED
 
 # Handlers of this service never ask the context for anything.
 CONTEXT = cast(Context, None)
@@ -218,12 +219,42 @@ class Wallet:
         request = wallet_pb2.VoidRequest(round_id=round_id, account_id=account_id)
         return (await self.handlers.Void(request, CONTEXT)).settlement
 
-    async def roll_back(self, account_id: int, round_id: str) -> wallet_pb2.Settlement:
+    async def roll_back(
+        self, account_id: int, round_id: str, *, actor: str = "tester"
+    ) -> wallet_pb2.Settlement:
         """What stands there after a rollback."""
         request = wallet_pb2.RollbackRoundRequest(
-            round_id=round_id, account_id=account_id, actor="tester", reason="test"
+            round_id=round_id, account_id=account_id, actor=actor, reason="test"
         )
         return (await self.handlers.RollbackRound(request, CONTEXT)).settlement
+
+    async def roll_back_bet(
+        self, account_id: int, round_id: str, *, actor: str = "tester"
+    ) -> wallet_pb2.RollbackBetResponse:
+        """What stands there after a rollback of the stake, and why it was left as it is."""
+        request = wallet_pb2.RollbackBetRequest(
+            round_id=round_id, account_id=account_id, actor=actor, reason="test"
+        )
+        return await self.handlers.RollbackBet(request, CONTEXT)
+
+    async def resolve(
+        self,
+        round_id: str,
+        verdict: wallet_pb2.ReviewVerdict.ValueType,
+        *,
+        operator_id: str = OPERATOR,
+        actor: str = "anna",
+    ) -> wallet_pb2.Settlement:
+        """What stands there after an operator's verdict."""
+        request = wallet_pb2.ResolveReviewRequest(
+            operator_id=operator_id, round_id=round_id, verdict=verdict, actor=actor, reason="looked at it"
+        )
+        return (await self.handlers.ResolveReview(request, CONTEXT)).settlement
+
+    async def reviews(self, *, operator_id: str = OPERATOR) -> list[wallet_pb2.Review]:
+        """The first page of an operator's open reviews."""
+        request = wallet_pb2.ListReviewsRequest(operator_id=operator_id, page_size=200)
+        return list((await self.handlers.ListReviews(request, CONTEXT)).reviews)
 
     async def known(self, round_id: str) -> list[wallet_pb2.Settlement]:
         """What the wallet knows of a round."""

@@ -1,4 +1,4 @@
-"""The ledger in sixty lines: what every call must answer, without locks, batches or a database."""
+"""The ledger in a hundred lines: what every call must answer, without locks, batches or a database."""
 
 from dataclasses import dataclass, field
 
@@ -14,6 +14,7 @@ class LedgerModel:
     stakes: dict[int, dict[str, object]] = field(default_factory=dict)
     payouts: dict[int, dict[str, object]] = field(default_factory=dict)
     transfers: dict[int, tuple[object, Answer]] = field(default_factory=dict)
+    reviews: dict[int, str] = field(default_factory=dict)  # OPEN, SETTLED or REVERSED
 
     def _move(self, account: int, amount: int) -> None:
         self.balances[account] = self.balances.get(account, 0) + amount
@@ -62,10 +63,15 @@ class LedgerModel:
         known = self.settle(account, round_id, "VOID", 0, 0)
         if known[0] != "APPLIED":
             return known[:1]
+        if self.reviews.get(round_id) == "SETTLED":
+            return ("APPLIED",)
         row, payout = self.stakes[round_id], self.payouts.get(round_id)
         amount = int(str(row["stake"])) - int(str(row["win"])) - (int(str(payout["win"])) if payout else 0)
         if self.balances[account] + amount < 0:
+            self.reviews[round_id] = "OPEN"
             return ("NEEDS_REVIEW",)
+        if round_id in self.reviews:
+            self.reviews[round_id] = "REVERSED"
         self._move(account, amount)
         row["status"] = "REVERSED"
         if payout:
@@ -76,3 +82,22 @@ class LedgerModel:
                 account=account, step="VOID", stake=0, win=0, status="REVERSED", after=after
             )
         return ("REVERSED",)
+
+    def roll_back_bet(self, account: int, round_id: int) -> Answer:
+        """Only a stake whose payout is still to come."""
+        known = self.settle(account, round_id, "VOID", 0, 0)
+        if known[0] != "APPLIED":
+            return known[:1]
+        if self.stakes[round_id]["step"] == "FUSED" or round_id in self.payouts:
+            return ("APPLIED", "UNCHANGED_ROUND_SETTLED")
+        return self.roll_back(account, round_id)
+
+    def resolve(self, round_id: int, verdict: str) -> Answer:
+        """An operator's SETTLED or REVERSED."""
+        if round_id not in self.stakes:
+            return ("ROUND_NOT_FOUND",)
+        if self.reviews.get(round_id) not in ("OPEN", verdict):
+            return ("ROUND_NOT_IN_REVIEW",)
+        if verdict == "SETTLED":
+            self.reviews[round_id] = verdict
+        return self.roll_back(int(str(self.stakes[round_id]["account"])), round_id)

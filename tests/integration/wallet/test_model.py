@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from reelmesh.wallet.v1 import wallet_pb2
 
 from services.common.errors import DomainError
-from services.wallet.records import Step
+from services.wallet.records import Step, Verdict
 from tests.integration.wallet.harness import Wallet, new_id
 from tests.integration.wallet.ledger_model import Answer, LedgerModel
 
@@ -33,6 +33,8 @@ CALLS = st.one_of(
     st.builds(lambda a, r, w: Call("settle", (a, r, "PAYOUT", 0, w)), ACCOUNTS, IDS, st.integers(0, 2)),
     st.builds(lambda a, r: Call("settle", (a, r, "VOID", 0, 0)), ACCOUNTS, IDS),
     st.builds(lambda a, r: Call("roll_back", (a, r)), ACCOUNTS, IDS),
+    st.builds(lambda a, r: Call("roll_back_bet", (a, r)), ACCOUNTS, IDS),
+    st.builds(lambda r, v: Call("resolve", (r, v)), IDS, st.sampled_from(("SETTLED", "REVERSED"))),
 )
 
 
@@ -74,6 +76,20 @@ class Played:
     async def roll_back(self, account: int, round_id: int) -> Answer:
         return (_name(await self._wallet.roll_back(self._accounts[account], self._ids[round_id])),)
 
+    async def roll_back_bet(self, account: int, round_id: int) -> Answer:
+        answer = await self._wallet.roll_back_bet(self._accounts[account], self._ids[round_id])
+        if answer.unchanged == wallet_pb2.UNCHANGED_UNSPECIFIED:
+            return (_name(answer.settlement),)
+        return (_name(answer.settlement), wallet_pb2.Unchanged.Name(answer.unchanged))
+
+    async def resolve(self, round_id: int, verdict: str) -> Answer:
+        value = wallet_pb2.ReviewVerdict.ValueType(Verdict[verdict])
+        return (_name(await self._wallet.resolve(self._ids[round_id], value)),)
+
+    async def list_reviews(self) -> set[int]:
+        """The rounds that are in review, by number."""
+        return {self._ids.index(r.round_id) for r in await self._wallet.reviews() if r.round_id in self._ids}
+
 
 def _name(settlement: wallet_pb2.Settlement) -> str:
     name = wallet_pb2.SettlementStatus.Name(settlement.status)
@@ -87,13 +103,34 @@ async def play(wallet: Wallet, calls: list[Call]) -> None:
     for call in calls:
         expected = getattr(model, call.method)(*call.arguments)
         assert await played.answer(call) == expected, call
+    waiting = {number for number, state in model.reviews.items() if state == "OPEN"}
+    assert await played.list_reviews() == waiting
     for number, account_id in enumerate(accounts):
         account = await wallet.account(account_id)
         assert account.balance.amount_minor == model.balances.get(number, 0)
         assert account.account_version == model.versions.get(number, 0)
 
 
-SEQUENCES = st.lists(CALLS, min_size=4, max_size=24)
+# What chance alone seldom makes: a round in review, its win spent before it is rolled back.
+SPENT_WIN = [
+    Call("transfer", (0, 0, 1)),
+    Call("settle", (0, 0, "FUSED", 1, 2)),
+    Call("transfer", (0, 1, -2)),
+    Call("roll_back", (0, 0)),
+]
+# The same, kept by an operator, with money there to give back.
+KEPT = [*SPENT_WIN, Call("resolve", (0, "SETTLED")), Call("transfer", (0, 2, 3))]
+# A round with a choice that was paid out.
+PAID = [
+    Call("transfer", (0, 0, 3)),
+    Call("settle", (0, 0, "STAKE", 1, 0)),
+    Call("settle", (0, 0, "PAYOUT", 0, 2)),
+]
+SEQUENCES = st.builds(
+    lambda beginning, calls: [*beginning, *calls],
+    st.sampled_from(([], SPENT_WIN, KEPT, PAID)),
+    st.lists(CALLS, min_size=4, max_size=24),
+)
 REPEATABLE = settings(
     deadline=None,
     derandomize=True,
@@ -102,7 +139,7 @@ REPEATABLE = settings(
 )
 
 
-@settings(REPEATABLE, max_examples=20)
+@settings(REPEATABLE, max_examples=40)
 @given(calls=SEQUENCES)
 async def test_any_sequence_of_calls_is_answered_as_the_model_says(wallet: Wallet, calls: list[Call]) -> None:
     await play(wallet, calls)

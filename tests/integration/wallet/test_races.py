@@ -17,6 +17,7 @@ from services.common.fields import uuid7
 from services.wallet import ledger, sql, transfers
 from services.wallet.records import (
     Item,
+    RollbackOrder,
     Settlement,
     Status,
     Step,
@@ -131,15 +132,10 @@ async def moved(
         return lambda conn: transfers.transfer(conn, order, lock=lock)
 
     def roll_back(round_id: str) -> Movement:
-        return lambda conn: ledger.reverse_round(
-            conn,
-            round_id=round_id,
-            account_id=account_id,
-            actor="tester",
-            reason="test",
-            traceparent="",
-            lock=lock,
+        order = RollbackOrder(
+            round_id=round_id, account_id=account_id, actor="tester", reason="test", traceparent=""
         )
+        return lambda conn: ledger.reverse_round(conn, order, lock=lock)
 
     async def run(engine: AsyncEngine, movement: Movement) -> Transfer | Settlement:
         async with db.transaction(engine, name) as conn:

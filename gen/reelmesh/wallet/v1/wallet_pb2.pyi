@@ -1002,7 +1002,7 @@ class RollbackRoundResponse(_message.Message):
     SETTLEMENT_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def settlement(self) -> Global___Settlement:
-        """REVERSED, VOID (never applied) or NEEDS_REVIEW."""
+        """REVERSED, VOID or REFUSED (never applied), NEEDS_REVIEW, or APPLIED: an operator let it stand."""
 
     def __init__(
         self,
@@ -1430,7 +1430,7 @@ class ResolveReviewResponse(_message.Message):
     SETTLEMENT_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def settlement(self) -> Global___Settlement:
-        """APPLIED (the round stands), REVERSED, or NEEDS_REVIEW when it still cannot be given back."""
+        """APPLIED (the round stands; its last movement), REVERSED, or NEEDS_REVIEW when it still cannot be given back."""
 
     def __init__(
         self,

@@ -239,8 +239,11 @@ class WalletServiceServicer:
 
     def RollbackRound(self, request, context):
         """Gives a whole round back: payout first, then stake; an unknown round gets a tombstone. When the win was
-        already spent nothing moves and the answer is NEEDS_REVIEW. Idempotent on round_id. Only game may call it.
+        already spent nothing moves, the round is put in review and the answer is NEEDS_REVIEW; asking again may
+        succeed, and ends the review. A round that a review let stand answers its last movement, APPLIED.
+        Idempotent on round_id. Only game may call it.
         Errors: INVALID_ARGUMENT/FIELD_INVALID
+        Errors: ALREADY_EXISTS/ID_REUSED
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -298,7 +301,8 @@ class WalletServiceServicer:
 
     def ResolveReview(self, request, context):
         """Ends a review by an operator's verdict: SETTLED keeps the win, REVERSED tries the rollback again, and the review
-        stays while the balance still does not cover it. Idempotent on (round_id, verdict).
+        stays while the balance still does not cover it. Idempotent on (round_id, verdict); a verdict is final, and who
+        wants a kept round otherwise adjusts. Game may call it, so that a round that stands there stands here (R14).
         Errors: NOT_FOUND/ROUND_NOT_FOUND
         Errors: FAILED_PRECONDITION/ROUND_NOT_IN_REVIEW
         """

@@ -83,8 +83,11 @@ class WalletServiceStub:
     """
     RollbackRound: _grpc.UnaryUnaryMultiCallable[_wallet_pb2.RollbackRoundRequest, _wallet_pb2.RollbackRoundResponse]
     """Gives a whole round back: payout first, then stake; an unknown round gets a tombstone. When the win was
-    already spent nothing moves and the answer is NEEDS_REVIEW. Idempotent on round_id. Only game may call it.
+    already spent nothing moves, the round is put in review and the answer is NEEDS_REVIEW; asking again may
+    succeed, and ends the review. A round that a review let stand answers its last movement, APPLIED.
+    Idempotent on round_id. Only game may call it.
     Errors: INVALID_ARGUMENT/FIELD_INVALID
+    Errors: ALREADY_EXISTS/ID_REUSED
     """
     RollbackBet: _grpc.UnaryUnaryMultiCallable[_wallet_pb2.RollbackBetRequest, _wallet_pb2.RollbackBetResponse]
     """Gives the stake of a round back while the round is not settled: a stake whose payout is still to come is reversed,
@@ -118,7 +121,8 @@ class WalletServiceStub:
     """
     ResolveReview: _grpc.UnaryUnaryMultiCallable[_wallet_pb2.ResolveReviewRequest, _wallet_pb2.ResolveReviewResponse]
     """Ends a review by an operator's verdict: SETTLED keeps the win, REVERSED tries the rollback again, and the review
-    stays while the balance still does not cover it. Idempotent on (round_id, verdict).
+    stays while the balance still does not cover it. Idempotent on (round_id, verdict); a verdict is final, and who
+    wants a kept round otherwise adjusts. Game may call it, so that a round that stands there stands here (R14).
     Errors: NOT_FOUND/ROUND_NOT_FOUND
     Errors: FAILED_PRECONDITION/ROUND_NOT_IN_REVIEW
     """
@@ -204,8 +208,11 @@ class WalletServiceAsyncStub(WalletServiceStub):
     """
     RollbackRound: _aio.UnaryUnaryMultiCallable[_wallet_pb2.RollbackRoundRequest, _wallet_pb2.RollbackRoundResponse]  # type: ignore[assignment]
     """Gives a whole round back: payout first, then stake; an unknown round gets a tombstone. When the win was
-    already spent nothing moves and the answer is NEEDS_REVIEW. Idempotent on round_id. Only game may call it.
+    already spent nothing moves, the round is put in review and the answer is NEEDS_REVIEW; asking again may
+    succeed, and ends the review. A round that a review let stand answers its last movement, APPLIED.
+    Idempotent on round_id. Only game may call it.
     Errors: INVALID_ARGUMENT/FIELD_INVALID
+    Errors: ALREADY_EXISTS/ID_REUSED
     """
     RollbackBet: _aio.UnaryUnaryMultiCallable[_wallet_pb2.RollbackBetRequest, _wallet_pb2.RollbackBetResponse]  # type: ignore[assignment]
     """Gives the stake of a round back while the round is not settled: a stake whose payout is still to come is reversed,
@@ -239,7 +246,8 @@ class WalletServiceAsyncStub(WalletServiceStub):
     """
     ResolveReview: _aio.UnaryUnaryMultiCallable[_wallet_pb2.ResolveReviewRequest, _wallet_pb2.ResolveReviewResponse]  # type: ignore[assignment]
     """Ends a review by an operator's verdict: SETTLED keeps the win, REVERSED tries the rollback again, and the review
-    stays while the balance still does not cover it. Idempotent on (round_id, verdict).
+    stays while the balance still does not cover it. Idempotent on (round_id, verdict); a verdict is final, and who
+    wants a kept round otherwise adjusts. Game may call it, so that a round that stands there stands here (R14).
     Errors: NOT_FOUND/ROUND_NOT_FOUND
     Errors: FAILED_PRECONDITION/ROUND_NOT_IN_REVIEW
     """
@@ -382,8 +390,11 @@ class WalletServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_wallet_pb2.RollbackRoundResponse, _abc.Awaitable[_wallet_pb2.RollbackRoundResponse]]:
         """Gives a whole round back: payout first, then stake; an unknown round gets a tombstone. When the win was
-        already spent nothing moves and the answer is NEEDS_REVIEW. Idempotent on round_id. Only game may call it.
+        already spent nothing moves, the round is put in review and the answer is NEEDS_REVIEW; asking again may
+        succeed, and ends the review. A round that a review let stand answers its last movement, APPLIED.
+        Idempotent on round_id. Only game may call it.
         Errors: INVALID_ARGUMENT/FIELD_INVALID
+        Errors: ALREADY_EXISTS/ID_REUSED
         """
 
     @_abc_1.abstractmethod
@@ -453,7 +464,8 @@ class WalletServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_wallet_pb2.ResolveReviewResponse, _abc.Awaitable[_wallet_pb2.ResolveReviewResponse]]:
         """Ends a review by an operator's verdict: SETTLED keeps the win, REVERSED tries the rollback again, and the review
-        stays while the balance still does not cover it. Idempotent on (round_id, verdict).
+        stays while the balance still does not cover it. Idempotent on (round_id, verdict); a verdict is final, and who
+        wants a kept round otherwise adjusts. Game may call it, so that a round that stands there stands here (R14).
         Errors: NOT_FOUND/ROUND_NOT_FOUND
         Errors: FAILED_PRECONDITION/ROUND_NOT_IN_REVIEW
         """
