@@ -27,7 +27,7 @@ $(BENCH)/.lock-installed: lock/bench.txt $(STAMP)
 	@touch $@
 
 .PHONY: help setup run play bench bench-wallet profile test test-unit test-integration test-model test-fault test-long
-.PHONY: check lint types proto proto-check wheel audit tools fmt clean
+.PHONY: review statement-csv day-csv check lint types proto proto-check wheel audit tools fmt clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
@@ -61,6 +61,13 @@ test-fault: $(STAMP) ## kill -9 at the failpoints, PostgreSQL stopped under load
 
 test-long: $(STAMP) ## the long forms
 	$(PYTEST) -m long
+
+statement-csv: $(STAMP) ## a player's statement as CSV: OPERATOR=dev ACCOUNT=6 START= END= (REELMESH_WALLET_DATABASE_URL)
+	@$(BIN)/python -m services.wallet.export statement --operator "$(OPERATOR)" --account "$(ACCOUNT)" \
+		--start "$(START)" --end "$(END)"
+
+day-csv: $(STAMP) ## an operator's day as CSV, with its checksum: OPERATOR=dev DAY=2026-11-30 (the same)
+	@$(BIN)/python -m services.wallet.export day --operator "$(OPERATOR)" --day "$(DAY)"
 
 bench: $(BENCH)/.lock-installed ## CPU per spin against a textbook mesh, latency, floors; QUICK=1 for a short run
 	@exec $(BIN)/python -m bench.run $(if $(QUICK),--quick)

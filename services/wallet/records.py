@@ -66,6 +66,18 @@ class TransferType(IntEnum):
     ADJUSTMENT = 3
 
 
+class MovementType(IntEnum):
+    """What moved an account. BET: stake and win of a round without a choice."""
+
+    BET = 1
+    STAKE = 2
+    PAYOUT = 3
+    ROLLBACK = 4
+    DEPOSIT = 5
+    WITHDRAWAL = 6
+    ADJUSTMENT = 7
+
+
 class Item(NamedTuple):
     """One settle or void as it enters the batch. A void has neither currency nor amounts nor game."""
 
@@ -121,6 +133,93 @@ class Account:
     balance_minor: int
     version: int
     frozen: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """A balance and the version that it belongs to."""
+
+    currency_code: str
+    balance_minor: int
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Movement:
+    """One movement of a player's account."""
+
+    account_id: int
+    account_version: int  # right after it
+    create_time: datetime
+    type: int  # of MovementType
+    transaction_id: uuid.UUID  # the round or the transfer
+    amount_minor: int  # what the account got; below zero what it gave
+    stake_minor: int  # of a rollback what came back
+    win_minor: int  # of a rollback what was taken back
+    balance_after_minor: int
+    round_id: uuid.UUID | None  # None: a deposit, a withdrawal, or an adjustment about no round
+    game_id: str
+    request_id: uuid.UUID | None  # of a transfer
+    actor: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Posting:
+    """One side of an entry."""
+
+    transaction_id: uuid.UUID
+    leg: int  # 1 stake or transfer, 2 win, 3 win back, 4 stake back
+    account_id: int
+    amount_minor: int
+
+
+@dataclass(frozen=True, slots=True)
+class DayPosting:
+    """One side of an entry, with what it is of: the movement of the player's account."""
+
+    transaction_id: uuid.UUID
+    leg: int
+    account_id: int
+    amount_minor: int
+    type: int  # of MovementType, like the rest of the movement
+    create_time: datetime
+    account_version: int
+    round_id: uuid.UUID | None
+    game_id: str
+    request_id: uuid.UUID | None
+    actor: str
+    reason: str
+    player_id: str
+    currency_code: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatementQuery:
+    """What is wanted of an account's statement."""
+
+    operator_id: str
+    account_id: int
+    start_time: datetime | None  # from here on
+    end_time: datetime | None  # up to before here
+    types: tuple[MovementType, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DailyTotals:
+    """Sums of an operator's real money in one currency on one UTC day."""
+
+    currency_code: str
+    round_count: int  # whose stake was applied
+    stake_minor: int
+    win_minor: int
+    stake_reversed_minor: int
+    win_reversed_minor: int
+    deposit_minor: int
+    withdrawal_minor: int  # as a positive amount
+    adjustment_minor: int  # signed
+    posting_count: int  # both sides
+    hash_sum: int  # of all postings; statements.checksum shows it
 
 
 @dataclass(frozen=True, slots=True)

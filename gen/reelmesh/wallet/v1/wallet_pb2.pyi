@@ -1779,7 +1779,7 @@ class GetDailyTotalsRequest(_message.Message):
     operator_id: _builtins.str
     """Required."""
     day: _builtins.str
-    """The UTC day, "2026-11-30". Required."""
+    """The UTC day, "2026-11-30", not in the future. Required."""
     currency_code: _builtins.str
     """Only this currency; all when empty."""
     def __init__(
@@ -1843,7 +1843,7 @@ class DailyTotals(_message.Message):
     round_count: _builtins.int
     """Rounds whose stake was applied."""
     posting_count: _builtins.int
-    """Postings of the day."""
+    """Postings of the day, both sides of every entry."""
     checksum: _builtins.str
     """Over all postings of the day, whatever their order: services/wallet/README.md says how it is computed."""
     @_builtins.property

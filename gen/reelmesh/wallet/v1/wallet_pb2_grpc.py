@@ -320,8 +320,10 @@ class WalletServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListTransactions(self, request, context):
-        """The statement of an account: what moved it, newest first.
+        """The statement of a player's account: what moved it, newest first. What moves while it is read page by page is
+        not in it, and changes none of its pages.
         Errors: NOT_FOUND/ACCOUNT_NOT_FOUND
+        Errors: INVALID_ARGUMENT/FIELD_INVALID
         Errors: INVALID_ARGUMENT/PAGE_TOKEN_INVALID
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -331,14 +333,17 @@ class WalletServiceServicer:
     def GetTransactions(self, request, context):
         """Returns what moved under one id, with its postings: the transfer, or all steps of the round.
         Errors: NOT_FOUND/TRANSACTION_NOT_FOUND
+        Errors: INVALID_ARGUMENT/FIELD_INVALID
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetDailyTotals(self, request, context):
-        """Sums of one UTC day per currency, with a checksum over its postings. Demo is never in it.
+        """Sums of one UTC day per currency, with a checksum over its postings. Demo is never in it. They are final a minute
+        after the day's end.
         Errors: INVALID_ARGUMENT/FIELD_INVALID
+        Errors: INVALID_ARGUMENT/CURRENCY_UNKNOWN
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -132,17 +132,22 @@ class WalletServiceStub:
     Errors: INVALID_ARGUMENT/FIELD_INVALID
     """
     ListTransactions: _grpc.UnaryUnaryMultiCallable[_wallet_pb2.ListTransactionsRequest, _wallet_pb2.ListTransactionsResponse]
-    """The statement of an account: what moved it, newest first.
+    """The statement of a player's account: what moved it, newest first. What moves while it is read page by page is
+    not in it, and changes none of its pages.
     Errors: NOT_FOUND/ACCOUNT_NOT_FOUND
+    Errors: INVALID_ARGUMENT/FIELD_INVALID
     Errors: INVALID_ARGUMENT/PAGE_TOKEN_INVALID
     """
     GetTransactions: _grpc.UnaryUnaryMultiCallable[_wallet_pb2.GetTransactionsRequest, _wallet_pb2.GetTransactionsResponse]
     """Returns what moved under one id, with its postings: the transfer, or all steps of the round.
     Errors: NOT_FOUND/TRANSACTION_NOT_FOUND
+    Errors: INVALID_ARGUMENT/FIELD_INVALID
     """
     GetDailyTotals: _grpc.UnaryUnaryMultiCallable[_wallet_pb2.GetDailyTotalsRequest, _wallet_pb2.GetDailyTotalsResponse]
-    """Sums of one UTC day per currency, with a checksum over its postings. Demo is never in it.
+    """Sums of one UTC day per currency, with a checksum over its postings. Demo is never in it. They are final a minute
+    after the day's end.
     Errors: INVALID_ARGUMENT/FIELD_INVALID
+    Errors: INVALID_ARGUMENT/CURRENCY_UNKNOWN
     """
     ListStuckCalls: _grpc.UnaryUnaryMultiCallable[_wallet_pb2.ListStuckCallsRequest, _wallet_pb2.ListStuckCallsResponse]
     """Lists calls to an operator's own wallet that were not answered yet, most attempts first.
@@ -257,17 +262,22 @@ class WalletServiceAsyncStub(WalletServiceStub):
     Errors: INVALID_ARGUMENT/FIELD_INVALID
     """
     ListTransactions: _aio.UnaryUnaryMultiCallable[_wallet_pb2.ListTransactionsRequest, _wallet_pb2.ListTransactionsResponse]  # type: ignore[assignment]
-    """The statement of an account: what moved it, newest first.
+    """The statement of a player's account: what moved it, newest first. What moves while it is read page by page is
+    not in it, and changes none of its pages.
     Errors: NOT_FOUND/ACCOUNT_NOT_FOUND
+    Errors: INVALID_ARGUMENT/FIELD_INVALID
     Errors: INVALID_ARGUMENT/PAGE_TOKEN_INVALID
     """
     GetTransactions: _aio.UnaryUnaryMultiCallable[_wallet_pb2.GetTransactionsRequest, _wallet_pb2.GetTransactionsResponse]  # type: ignore[assignment]
     """Returns what moved under one id, with its postings: the transfer, or all steps of the round.
     Errors: NOT_FOUND/TRANSACTION_NOT_FOUND
+    Errors: INVALID_ARGUMENT/FIELD_INVALID
     """
     GetDailyTotals: _aio.UnaryUnaryMultiCallable[_wallet_pb2.GetDailyTotalsRequest, _wallet_pb2.GetDailyTotalsResponse]  # type: ignore[assignment]
-    """Sums of one UTC day per currency, with a checksum over its postings. Demo is never in it.
+    """Sums of one UTC day per currency, with a checksum over its postings. Demo is never in it. They are final a minute
+    after the day's end.
     Errors: INVALID_ARGUMENT/FIELD_INVALID
+    Errors: INVALID_ARGUMENT/CURRENCY_UNKNOWN
     """
     ListStuckCalls: _aio.UnaryUnaryMultiCallable[_wallet_pb2.ListStuckCallsRequest, _wallet_pb2.ListStuckCallsResponse]  # type: ignore[assignment]
     """Lists calls to an operator's own wallet that were not answered yet, most attempts first.
@@ -487,8 +497,10 @@ class WalletServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _wallet_pb2.ListTransactionsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_wallet_pb2.ListTransactionsResponse, _abc.Awaitable[_wallet_pb2.ListTransactionsResponse]]:
-        """The statement of an account: what moved it, newest first.
+        """The statement of a player's account: what moved it, newest first. What moves while it is read page by page is
+        not in it, and changes none of its pages.
         Errors: NOT_FOUND/ACCOUNT_NOT_FOUND
+        Errors: INVALID_ARGUMENT/FIELD_INVALID
         Errors: INVALID_ARGUMENT/PAGE_TOKEN_INVALID
         """
 
@@ -500,6 +512,7 @@ class WalletServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_wallet_pb2.GetTransactionsResponse, _abc.Awaitable[_wallet_pb2.GetTransactionsResponse]]:
         """Returns what moved under one id, with its postings: the transfer, or all steps of the round.
         Errors: NOT_FOUND/TRANSACTION_NOT_FOUND
+        Errors: INVALID_ARGUMENT/FIELD_INVALID
         """
 
     @_abc_1.abstractmethod
@@ -508,8 +521,10 @@ class WalletServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _wallet_pb2.GetDailyTotalsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_wallet_pb2.GetDailyTotalsResponse, _abc.Awaitable[_wallet_pb2.GetDailyTotalsResponse]]:
-        """Sums of one UTC day per currency, with a checksum over its postings. Demo is never in it.
+        """Sums of one UTC day per currency, with a checksum over its postings. Demo is never in it. They are final a minute
+        after the day's end.
         Errors: INVALID_ARGUMENT/FIELD_INVALID
+        Errors: INVALID_ARGUMENT/CURRENCY_UNKNOWN
         """
 
     @_abc_1.abstractmethod
