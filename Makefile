@@ -9,6 +9,7 @@ BENCH   := $(VENV)/bench
 PYTEST  := $(BIN)/python -m pytest
 SPINS   ?= 200
 PLAYERS ?= 8
+KEEP_MONTHS ?= 13
 export PYTHONPATH := .:gen
 
 # One line where $(PYTHON) is none: it is asked to print something.
@@ -27,7 +28,7 @@ $(BENCH)/.lock-installed: lock/bench.txt $(STAMP)
 	@touch $@
 
 .PHONY: help setup run play bench bench-wallet profile test test-unit test-integration test-model test-fault test-long
-.PHONY: review statement-csv day-csv check lint types proto proto-check wheel audit tools fmt clean
+.PHONY: review retention statement-csv day-csv check lint types proto proto-check wheel audit tools fmt clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
@@ -106,6 +107,10 @@ tools: ## programs beyond Python that checks and tests use, and which are here
 
 fmt: $(STAMP) ## format the code
 	$(BIN)/ruff check --fix && $(BIN)/ruff format
+
+retention: $(STAMP) ## the wallet's months; archives old ones into DIRECTORY=... all but KEEP_MONTHS=13
+	@$(BIN)/python -m services.wallet.retention \
+		$(if $(DIRECTORY),archive "$(DIRECTORY)" --keep-months "$(KEEP_MONTHS)",list)
 
 clean: ## remove build output and caches; keeps the environment and the data of make run
 	rm -rf build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

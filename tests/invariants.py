@@ -80,44 +80,56 @@ async def postings_are_those_due(conn: AsyncConnection) -> None:
 
 
 async def balances_are_their_postings(conn: AsyncConnection) -> None:
-    """I4: accounts open at 0, so every balance is the sum of its postings; and it is not negative."""
+    """I4: every balance is what was archived, from 0 on, plus the sum of its postings; and not negative."""
     await _none(
         conn,
         """
-        select a.account_id, a.balance_minor, coalesce(sum(p.amount_minor), 0)
-        from account a left join posting p using (account_id) where a.type = 1
-        group by a.account_id
-        having a.balance_minor <> coalesce(sum(p.amount_minor), 0) or a.balance_minor < 0""",
+        select a.account_id, a.balance_minor, o.amount_minor, coalesce(sum(p.amount_minor), 0)
+        from account a left join account_opening o using (account_id) left join posting p using (account_id)
+        where a.type = 1 group by a.account_id, o.account_id
+        having a.balance_minor <> coalesce(o.amount_minor, 0) + coalesce(sum(p.amount_minor), 0)
+          or a.balance_minor < 0""",
     )
 
 
 async def versions_count_movements(conn: AsyncConnection) -> None:
-    """I4: the version is the number of movements, and each of them has its own, from 1 without a gap."""
+    """I4: the version is the number of movements, archived ones too, and each has its own, from 1 to it."""
     await _none(
         conn,
         f"""
-        select a.account_id, a.version, count(m.*), count(distinct m.account_version), max(m.account_version)
-        from account a left join ({_MOVEMENTS}) m using (account_id) where a.type = 1
-        group by a.account_id
-        having a.version <> count(m.account_version) or a.version <> count(distinct m.account_version)
-          or a.version <> coalesce(max(m.account_version), 0)""",
+        select a.account_id, a.version, o.movements, count(m.*), count(distinct m.account_version),
+          max(m.account_version)
+        from account a left join account_opening o using (account_id)
+        left join ({_MOVEMENTS}) m using (account_id) where a.type = 1
+        group by a.account_id, o.account_id
+        having a.version <> coalesce(o.movements, 0) + count(m.account_version)
+          or count(m.account_version) <> count(distinct m.account_version)
+          or a.version < max(m.account_version) or min(m.account_version) < 1""",
     )
 
 
 async def balances_chain(conn: AsyncConnection) -> None:
-    """I7: every balance_after is the one before plus the movement: one account's history is serial."""
+    """I7: every balance_after is the one before plus the movement: one account's history is serial.
+
+    Where movements were archived, a month's here and a month's there, the chain has gaps, which the openings
+    account for: balances_are_their_postings and versions_count_movements say that they fill them.
+    """
     await _none(
         conn,
         f"""
         select * from (
-          select m.*, coalesce(lag(balance_after_minor) over chain, 0) as balance_before_minor
+          select m.*, coalesce(lag(account_version) over chain, 0) as version_before,
+            coalesce(lag(balance_after_minor) over chain, 0) as balance_before_minor
           from ({_MOVEMENTS}) m window chain as (partition by account_id order by account_version)) chained
-        where balance_after_minor <> balance_before_minor + amount_minor or balance_after_minor < 0""",
+        left join account_opening o using (account_id)
+        where chained.balance_after_minor < 0 or case when account_version = version_before + 1
+          then balance_after_minor <> balance_before_minor + chained.amount_minor
+          else coalesce(o.movements, 0) = 0 end""",
     )
 
 
 async def counter_balances_are_derived(conn: AsyncConnection) -> None:
-    """I5: checkpoint plus tail is the full sum of the counter-account's postings."""
+    """I5: checkpoint plus tail is the full sum of the counter-account's postings, archived ones too."""
     await _none(
         conn,
         """
@@ -128,8 +140,10 @@ async def counter_balances_are_derived(conn: AsyncConnection) -> None:
             union all
             select amount_minor from counter_tail t where t.account_id = a.account_id) parts) derived on true
         left join lateral (
-          select coalesce(sum(-amount_minor), 0) as amount_minor from posting p
-          where p.counter_account_id = a.account_id) posted on true
+          select coalesce(sum(amount_minor), 0) as amount_minor from (
+            select -amount_minor as amount_minor from posting p where p.counter_account_id = a.account_id
+            union all
+            select amount_minor from account_opening o where o.account_id = a.account_id) p) posted on true
         where a.type <> 1 and derived.amount_minor <> posted.amount_minor""",
     )
 

@@ -14,10 +14,11 @@ from services.common.config import database_url
 SERVICES = Path(__file__).parents[1]
 
 
-def migrate(service: str, url: str) -> None:
+def migrate(service: str, url: str, *, revision: str = "head") -> None:
     """Runs the missing versions of services/<service>/migrations in one transaction, forward only.
 
     Safe to run twice at once: the second waits, and finds nothing to do. `url` must be a direct connection.
+    Up to a `revision` of before only tests go, to see what becomes of its rows.
     """
     versions = SERVICES / service / "migrations" / "versions"
     if not versions.is_dir():
@@ -28,7 +29,7 @@ def migrate(service: str, url: str) -> None:
     config.set_main_option("version_locations", str(versions).replace("%", "%%"))
     config.set_main_option("path_separator", "newline")
     config.attributes["url"] = url
-    command.upgrade(config, "head")
+    command.upgrade(config, revision)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from reelmesh.wallet.v1 import wallet_pb2_grpc
 
 from services.common.outbox import Relay
 from services.common.service import Runtime, run
-from services.wallet import counters, currencies
+from services.wallet import counters, currencies, months
 from services.wallet.config import Config
 from services.wallet.handlers import Handlers, to_events
 
@@ -26,6 +26,12 @@ async def compose(runtime: Runtime[Config]) -> None:
         "counters",
         lambda stop: counters.keep_rolling_up(
             runtime.engine, interval_ms=config.checkpoint_interval_ms, stop=stop
+        ),
+    )
+    runtime.background(
+        "months",
+        lambda stop: months.keep_ahead(
+            runtime.engine, handlers.kept, interval_ms=months.INTERVAL_MS, stop=stop
         ),
     )
     runtime.on_drain(handlers.drain)

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from services.common import db, fields, items, telemetry
 from services.common.batching import Batcher
 from services.common.outbox import OutboxRow
-from services.wallet import ledger, messages, seal, store, transfers
+from services.wallet import ledger, messages, months, seal, store, transfers
 from services.wallet.errors import SealInvalid
 from services.wallet.external_handlers import ExternalHandlers
 from services.wallet.notes import note
@@ -52,6 +52,7 @@ class Handlers(OperatorHandlers, ReadsHandlers, ExternalHandlers):
     def __init__(self, engine: AsyncEngine, *, seal_key: str) -> None:
         self._engine = engine
         self._seal_key = seal_key
+        self.kept = months.Kept()
         # One writer for settles and voids: both are verdicts on the same keys, so they share statement and
         # order. Deposits, withdrawals and rollbacks are rare and take the account's lock themselves.
         self._batcher: Batcher[Item, Settlement] = Batcher(
@@ -132,7 +133,7 @@ class Handlers(OperatorHandlers, ReadsHandlers, ExternalHandlers):
             "wallet.void_item",
             request.requests,
             self._batcher,
-            parse=lambda item, traceparent: messages.parse_void(item, traceparent=traceparent),
+            parse=self._parse_void,
             reply=_reply,
         )
         return wallet_pb2.BatchVoidResponse(results=results)
@@ -140,9 +141,14 @@ class Handlers(OperatorHandlers, ReadsHandlers, ExternalHandlers):
     async def GetSettlements(
         self, request: wallet_pb2.GetSettlementsRequest, context: Context
     ) -> wallet_pb2.GetSettlementsResponse:
-        round_id = str(fields.require_uuid(request.round_id, "round_id"))
+        round_id = fields.require_uuid_text(request.round_id, "round_id")
+        self.kept.require(round_id)
         async with db.transaction(self._engine, "wallet.get_settlements") as conn:
             rows = await ledger.list_settlements(conn, round_id=round_id)
+        if not rows:
+            # Unknown, or archived since this process looked.
+            await self.kept.refresh(self._engine)
+            self.kept.require(round_id)
         return wallet_pb2.GetSettlementsResponse(settlements=[messages.settlement(row) for row in rows])
 
     async def _settle(self, request: wallet_pb2.SettleRequest, *, traceparent: str) -> Settlement:
@@ -150,12 +156,18 @@ class Handlers(OperatorHandlers, ReadsHandlers, ExternalHandlers):
 
     def _parse(self, request: wallet_pb2.SettleRequest, traceparent: str) -> Item:
         item = messages.parse_settle(request, traceparent=traceparent)
+        self.kept.require(item.round_id)
         if not seal.verifies(item, seal=request.seal, key=self._seal_key):
             raise SealInvalid(round_id=item.round_id)
         return item
 
+    def _parse_void(self, request: wallet_pb2.VoidRequest, traceparent: str) -> Item:
+        item = messages.parse_void(request, traceparent=traceparent)
+        self.kept.require(item.round_id)
+        return item
+
     async def _void(self, request: wallet_pb2.VoidRequest, *, traceparent: str) -> Settlement:
-        return await self._batcher.submit(messages.parse_void(request, traceparent=traceparent))
+        return await self._batcher.submit(self._parse_void(request, traceparent))
 
 
 def _reply(settlement: Settlement, span: trace.Span, traceparent: str) -> items.Fields:

@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 
 from msgspec.structs import replace
+from psycopg.errors import CheckViolation
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.sql.elements import TextClause
 
 from services.common import db, telemetry
 from services.common.errors import CurrencyMismatch, DomainError, IdReused, Unavailable
-from services.wallet import review_store, sql, store
-from services.wallet.errors import AccountNotFound, LedgerHalted, StakeUnknown
+from services.wallet import months, review_store, sql, store
+from services.wallet.errors import AccountNotFound, IdExpired, LedgerHalted, StakeUnknown
 from services.wallet.records import Account, Item, Known, RollbackOrder, Settlement, Status, Step, Verdict
 
 Answer = Settlement | DomainError
@@ -28,21 +29,47 @@ async def settle_batch(
     waiting = list(range(len(items)))
     # Each statement settles at least the first item of every account, so this many are always enough.
     for _ in range(len(items) + 1):
+        if not waiting:
+            break
         batch = [items[i] for i in waiting]
         links = [
             link
             for item in batch
             if not item.traceparent.endswith("-00") and (link := telemetry.link(item.traceparent))
         ]
-        async with db.hot_statements(engine, "wallet.settle", links=links) as conn:
-            settled = await store.settle(conn, batch, statement=statement)
+        try:
+            async with db.hot_statements(engine, "wallet.settle", links=links) as conn:
+                settled = await store.settle(conn, batch, statement=statement)
+        except CheckViolation:
+            refusals = await _refuse_outside(engine, items, waiting)
+            if not refusals:
+                raise
+            answers.update(refusals)
+            waiting = [i for i in waiting if i not in refusals]
+            continue
         answers.update((i, found) for i, found in zip(waiting, settled, strict=True) if found)
         waiting = [i for i, found in zip(waiting, settled, strict=True) if not found]
         if waiting:
             waiting = await _answer_known(engine, items, waiting, answers)
-        if not waiting:
-            break
     return [answers.get(i) or Unavailable() for i in range(len(items))]
+
+
+async def _refuse_outside(
+    engine: AsyncEngine, items: Sequence[Item], waiting: Sequence[int]
+) -> dict[int, DomainError]:
+    """The items whose month has no partition, each with its error.
+
+    Handlers refuse such ids before they come here, but by months that may have changed since.
+    """
+    kept = months.Kept()
+    await kept.refresh(engine)
+    refusals = {}
+    for i in waiting:
+        try:
+            kept.require(items[i].round_id)
+        except DomainError as error:
+            refusals[i] = error
+    return refusals
 
 
 async def _answer_known(
@@ -63,6 +90,8 @@ async def _answer_known(
 
 def answer_known(item: Item, known: Known) -> Answer | None:
     """The answer of an item that the statement did not settle; None: it was deferred, settle it again."""
+    if known.expired:
+        return IdExpired(field="round_id")
     if known.settlement is not None:
         return _replay(item, known.settlement)
     if known.account_currency_code is None:
@@ -120,7 +149,8 @@ async def reverse_round(
     Nothing moves, and the answer is what stands there, when its stake was not applied or was given back
     before, or when a review decided that the round stands. NEEDS_REVIEW, and a stored review, when the win
     was spent: asking again later may succeed, and ends the review.
-    Errors: ACCOUNT_NOT_FOUND, ID_REUSED when the round is another account's.
+    Errors: ACCOUNT_NOT_FOUND, ID_REUSED when the round is another account's, ID_EXPIRED when its month was
+    closed meanwhile.
     """
     account, stake, payouts = await _lock_round(conn, order, lock)
     if stake.status is not Status.APPLIED:
@@ -169,7 +199,10 @@ async def _lock_round(
     if account is None:
         raise AccountNotFound()
     # Read under the lock: a payout that is on its way comes before us, or finds our tombstone.
-    stake, *payouts = await store.list_settlements(conn, round_id=order.round_id)
+    found = await store.list_settlements(conn, round_id=order.round_id)
+    if not found:
+        raise IdExpired(field="round_id")
+    stake, *payouts = found
     if stake.account_id != order.account_id:
         raise IdReused(request_id=order.round_id)
     return account, stake, payouts
@@ -186,9 +219,9 @@ async def _reverse(
         reason=order.reason,
         traceparent=order.traceparent,
     )
-    assert done is not None, (
-        "a reversal is only written under the account's lock, and was looked for under it"
-    )
+    # Not because it was there: it is only written under the account's lock, and was looked for under it.
+    if done is None:
+        raise IdExpired(field="round_id")
     balance_minor, version = done
     return replace(
         stake,

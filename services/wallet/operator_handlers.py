@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from services.common import db, fields, telemetry
 from services.common.batching import Batcher
-from services.wallet import freezes, ledger, messages, review_store, reviews, transfers
+from services.wallet import freezes, ledger, messages, months, review_store, reviews, transfers
 from services.wallet.notes import note
 from services.wallet.records import (
     Account,
@@ -33,6 +33,7 @@ class OperatorHandlers(wallet_pb2_grpc.WalletServiceServicer):
 
     _engine: AsyncEngine
     _batcher: Batcher[Item, Settlement]
+    kept: months.Kept
 
     async def RollbackRound(
         self, request: wallet_pb2.RollbackRoundRequest, context: Context
@@ -107,6 +108,7 @@ class OperatorHandlers(wallet_pb2_grpc.WalletServiceServicer):
         return wallet_pb2.ResolveReviewResponse(settlement=messages.settlement(settlement))
 
     async def _roll_back(self, order: RollbackOrder, reverse: Reverse) -> Settlement:
+        self.kept.require(order.round_id)
         # An unknown round gets its tombstone first; after that the round is known, whoever was faster.
         item = Item(order.round_id, Step.VOID, order.account_id, traceparent=order.traceparent)
         settlement = await self._batcher.submit(item)

@@ -118,6 +118,7 @@ class Known:
     stake_step: Step | None  # of a payout's round; None: its stake is unknown
     stake_account_id: int | None
     halted: bool  # the auditor found the books broken: no stake is judged
+    expired: bool  # its month is closed: nothing is done under its id any more
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,8 @@ from sqlalchemy import text
 # judged: while the books are broken no stake is judged (auditor.py). A payout asks for its stake; without one
 #   there is no verdict. (Not whether the stake was given back: its rollback left a tombstone on the payout's
 #   key.) `rn < 2`, because the generic plan estimates one row for `rn = 1` and joins by nested loops, N^2.
+#   The bounds of the payouts' ids say at the start which partitions their stakes can be in: without them
+#   every batch opens all of them. Null, in a batch without payouts, is none.
 # ins: verdict and arbiter in one. A duplicate (old, concurrent or in the batch) returns no row and so moves
 #   nothing. In key order, because two batches may meet on a round even when they name different accounts.
 # post: hangs on the update's own result, so no balance moves without its postings. (A join of `ins` and
@@ -30,7 +32,8 @@ judged as materialized (
     when i.step = 0 then 3
     when i.step = 3 then (
       select case when s.status = 1 then 1 else 4 end from settlement s
-      where s.round_id = i.round_id and s.step_key = 0 and s.account_id = i.account_id and s.step <> 1)
+      where s.round_id = i.round_id and s.step_key = 0 and s.account_id = i.account_id and s.step <> 1
+        and s.round_id between cast(:payout_id_min as uuid) and cast(:payout_id_max as uuid))
     when exists (select from ledger_break where resolve_time is null) then null
     when l.balance_minor >= i.stake_minor and not l.frozen then 1 else 2 end as status,
     case when l.frozen then 2 else 1 end as refusal
@@ -75,17 +78,23 @@ from input i left join ins n on n.account_id = i.account_id and i.rn < 2
 left join locked l on l.account_id = i.account_id order by i.ord
 """)
 
+# The bounds of the ids spare it the partitions where none of them can be.
 FIND_KNOWN = text("""
 select a.currency_code as account_currency_code, a.currency_code, a.balance_minor,
   s.round_id, s.step_key, s.step, s.status, s.account_id, s.stake_minor, s.win_minor, s.game_id,
   s.balance_after_minor, s.account_version, s.refusal, r.round_id is not null as reversed,
   k.step as stake_step, k.account_id as stake_account_id,
+  coalesce(i.round_id < (select month_id(cast(max(month) + interval '1 month' as date)) from ledger_month
+    where close_time is not null), false) as expired,
   exists (select from ledger_break where resolve_time is null) as halted
 from unnest(cast(:round_ids as uuid[]), cast(:step_keys as smallint[]), cast(:account_ids as bigint[]))
   with ordinality as i(round_id, step_key, account_id, ord)
 left join settlement s on s.round_id = i.round_id and s.step_key = i.step_key
+  and s.round_id between cast(:round_id_min as uuid) and cast(:round_id_max as uuid)
 left join settlement k on k.round_id = i.round_id and k.step_key = 0 and i.step_key = 1
+  and k.round_id between cast(:round_id_min as uuid) and cast(:round_id_max as uuid)
 left join reversal r on r.round_id = s.round_id
+  and r.round_id between cast(:round_id_min as uuid) and cast(:round_id_max as uuid)
 left join account a on a.account_id = coalesce(s.account_id, i.account_id) and a.type = 1
 order by i.ord
 """)
@@ -188,25 +197,31 @@ select exists (select from settlement where round_id = cast(:round_id as uuid) a
   and account_id = cast(:account_id as bigint))
 """)
 
+# An archived transfer has its request left: a row of nulls.
 FIND_TRANSFER = text("""
 select t.transfer_id, t.operator_id, t.request_id, t.account_id, a.currency_code, t.type, t.amount_minor,
   t.refusal, t.balance_after_minor, t.account_version, t.create_time, t.actor, t.reason,
   cast(t.round_id as text) as round_id, a.balance_minor as current_balance_minor
-from transfer t join account a using (account_id)
-where t.operator_id = :operator_id and t.request_id = cast(:request_id as uuid)
+from transfer_request q left join transfer t on t.transfer_id = q.transfer_id
+left join account a on a.account_id = t.account_id
+where q.operator_id = :operator_id and q.request_id = cast(:request_id as uuid)
 """)
 
 INSERT_TRANSFER = text("""
-with ins as (
+with req as (
+  insert into transfer_request (operator_id, request_id, transfer_id)
+  values (cast(:operator_id as text), cast(:request_id as uuid), cast(:transfer_id as uuid))
+  on conflict (operator_id, request_id) do nothing returning operator_id, request_id, transfer_id),
+ins as (
   insert into transfer (transfer_id, operator_id, request_id, account_id, type, amount_minor, actor, reason,
     round_id, refusal, balance_after_minor, account_version)
-  select cast(:transfer_id as uuid), cast(:operator_id as text), cast(:request_id as uuid), account_id,
+  select q.transfer_id, q.operator_id, q.request_id, a.account_id,
     cast(:type as smallint), cast(:amount_minor as bigint), cast(:actor as text), cast(:reason as text),
     cast(nullif(cast(:round_id as text), '') as uuid), cast(:refusal as text),
     balance_minor + case when cast(:refusal as text) = '' then cast(:amount_minor as bigint) else 0 end,
     case when cast(:refusal as text) = '' then version + 1 else 0 end
-  from account where account_id = cast(:account_id as bigint)
-  on conflict (operator_id, request_id) do nothing returning *),
+  from req q cross join account a where a.account_id = cast(:account_id as bigint)
+  returning *),
 upd as (
   update account a set balance_minor = n.balance_after_minor, version = n.account_version
   from ins n where n.account_version > 0 and a.account_id = n.account_id returning a.cashier_account_id),

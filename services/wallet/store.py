@@ -11,6 +11,7 @@ from sqlalchemy.sql.elements import TextClause
 from services.common import arrays
 from services.common.db import Connection
 from services.wallet import sql
+from services.wallet.errors import IdExpired
 from services.wallet.records import (
     Account,
     AccountNames,
@@ -35,7 +36,11 @@ _REFUSALS = {refusal.value: refusal for refusal in Refusal}
 async def settle(
     conn: Connection, items: Sequence[Item], *, statement: TextClause = sql.SETTLE
 ) -> list[Settlement | None]:
-    """Decides, stores and carries out a batch. None: a duplicate, deferred, or a row it needs is absent."""
+    """Decides, stores and carries out a batch. None: a duplicate, deferred, or a row it needs is absent.
+
+    Errors: psycopg's CheckViolation, nothing done, when an id's month has no partition.
+    """
+    payouts = [item.round_id for item in items if item.step is Step.PAYOUT]
     rows = await conn.execute(
         statement,
         {
@@ -47,6 +52,8 @@ async def settle(
             "wins_minor": arrays.plain(item.win_minor for item in items),
             "game_ids": arrays.texts(item.game_id for item in items),
             "traceparents": arrays.texts(item.traceparent for item in items),
+            "payout_id_min": min(payouts, default=None),
+            "payout_id_max": max(payouts, default=None),
         },
     )
     return [
@@ -62,6 +69,8 @@ async def find_known(conn: AsyncConnection, items: Sequence[Item]) -> list[Known
             "round_ids": arrays.plain(item.round_id for item in items),
             "step_keys": arrays.plain(int(item.step is Step.PAYOUT) for item in items),
             "account_ids": arrays.plain(item.account_id for item in items),
+            "round_id_min": min(item.round_id for item in items),
+            "round_id_max": max(item.round_id for item in items),
         },
     )
     return [
@@ -71,6 +80,7 @@ async def find_known(conn: AsyncConnection, items: Sequence[Item]) -> list[Known
             stake_step=None if row.stake_step is None else Step(row.stake_step),
             stake_account_id=row.stake_account_id,
             halted=row.halted,
+            expired=row.expired,
         )
         for row in rows
     ]
@@ -200,11 +210,15 @@ async def has_round(conn: AsyncConnection, *, account_id: int, round_id: str) ->
 async def find_transfer(
     conn: AsyncConnection, *, operator_id: str, request_id: uuid.UUID, replayed: bool
 ) -> Transfer | None:
-    """A transfer by the operator's id."""
+    """A transfer by the operator's id. Errors: ID_EXPIRED when it was archived."""
     row = (
         await conn.execute(sql.FIND_TRANSFER, {"operator_id": operator_id, "request_id": request_id})
     ).one_or_none()
-    return None if row is None else Transfer(**row._asdict(), replayed=replayed)
+    if row is None:
+        return None
+    if row.transfer_id is None:
+        raise IdExpired(field="request_id")
+    return Transfer(**row._asdict(), replayed=replayed)
 
 
 async def insert_transfer(

@@ -98,6 +98,16 @@ async def payout_before_its_stake(stage: Stage) -> Request:
     return stage.internal("wallet", "Settle", payout, caller="game")
 
 
+async def void_of_an_archived_month(stage: Stage) -> Request:
+    """The first of all months, in which no test has rounds."""
+    await stage.sql(
+        "wallet",
+        "insert into ledger_month values ('1970-01-01', now(), now(), '{}') on conflict (month) do nothing",
+    )
+    request = wallet_pb2.VoidRequest(round_id="00000001-0000-7000-8000-000000000001", account_id=1)
+    return stage.internal("wallet", "Void", request, caller="game")
+
+
 # Reviews
 
 
@@ -253,6 +263,7 @@ ROWS = [
     Row("SEAL_INVALID", "a win that was not drawn", settle_with_a_larger_win),
     Row("SEAL_INVALID", "no seal", settle_without_a_seal),
     Row("STAKE_UNKNOWN", "a payout before its stake", payout_before_its_stake),
+    Row("ID_EXPIRED", "a void in an archived month", void_of_an_archived_month),
     Row("ROUND_IN_REVIEW", "a spin whose round is in review", spin_in_review),
     Row("VERDICT_NOT_ALLOWED", "an unknown stake to be settled", verdict_on_an_unknown_stake),
     Row("ROUND_NOT_FOUND", "a verdict by another operator", verdict_by_another_operator),

@@ -94,10 +94,10 @@ async def test_the_job_ends_when_it_is_told_to(wallet: Wallet) -> None:
 async def test_the_database_refuses_a_posting_between_real_and_demo(wallet: Wallet) -> None:
     real_id, demo_id = await wallet.open(), await wallet.open(kind=DEMO)
     assert (real_id % 2, demo_id % 2) == (0, 1)
-    posting = text("insert into posting values (gen_random_uuid(), 1, :real_id, :demo_id, 5)")
-    with pytest.raises(IntegrityError):
+    posting = text("insert into posting values (cast(:id as uuid), 1, :real_id, :demo_id, 5)")
+    with pytest.raises(IntegrityError, match="posting_check"):
         async with wallet.engine.begin() as conn:
-            await conn.execute(posting, {"real_id": real_id, "demo_id": demo_id})
+            await conn.execute(posting, {"id": new_id(), "real_id": real_id, "demo_id": demo_id})
 
 
 @pytest.mark.parametrize("column", ["operator_id", "currency_code", "kind"])

@@ -16,7 +16,7 @@ BREAKS: list[tuple[str, str, Check]] = [
     ("a leg dropped", "delete from posting where leg = 2", invariants.postings_are_those_due),
     (
         "a leg too many",
-        "insert into posting select gen_random_uuid(), 1, account_id, counter_account_id, 5 "
+        "insert into posting select transaction_id, 4, account_id, counter_account_id, 5 "
         "from posting limit 1",
         invariants.postings_are_those_due,
     ),

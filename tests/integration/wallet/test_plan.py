@@ -47,7 +47,10 @@ async def comparisons(wallet: Wallet, statement: TextClause) -> int:
         "traceparents": ["-"] * ITEMS,
     }
     body, names = prepared(statement)
-    arguments = ", ".join("'{" + ",".join(map(str, columns[name])) + "}'" for name in names)
+    # The bounds of payouts, of which there is none, stay null.
+    arguments = ", ".join(
+        "'{" + ",".join(map(str, columns[name])) + "}'" if name in columns else "null" for name in names
+    )
     async with wallet.engine.connect() as conn:
         await conn.exec_driver_sql(f"prepare settle as {body}")
         result = await conn.exec_driver_sql(f"explain (analyze, format json) execute settle ({arguments})")

@@ -176,6 +176,7 @@ class WalletServiceServicer:
         Errors: NOT_FOUND/ACCOUNT_NOT_FOUND
         Errors: FAILED_PRECONDITION/BALANCE_TOO_LARGE
         Errors: ALREADY_EXISTS/ID_REUSED
+        Errors: FAILED_PRECONDITION/ID_EXPIRED
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -201,6 +202,7 @@ class WalletServiceServicer:
         Errors: NOT_FOUND/ACCOUNT_NOT_FOUND
         Errors: FAILED_PRECONDITION/STAKE_UNKNOWN
         Errors: ALREADY_EXISTS/ID_REUSED
+        Errors: FAILED_PRECONDITION/ID_EXPIRED
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -217,6 +219,7 @@ class WalletServiceServicer:
         """Voids a round unless it is known: leaves a tombstone, so that a late stake is refused. A known round answers
         what it is. Idempotent on round_id. Only game may call it (R7).
         Errors: INVALID_ARGUMENT/FIELD_INVALID
+        Errors: FAILED_PRECONDITION/ID_EXPIRED
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -232,6 +235,7 @@ class WalletServiceServicer:
     def GetSettlements(self, request, context):
         """Returns what the wallet knows of a round; no settlement at all when it knows nothing.
         Errors: INVALID_ARGUMENT/FIELD_INVALID
+        Errors: FAILED_PRECONDITION/ID_EXPIRED
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -244,6 +248,7 @@ class WalletServiceServicer:
         Idempotent on round_id. Only game may call it.
         Errors: INVALID_ARGUMENT/FIELD_INVALID
         Errors: ALREADY_EXISTS/ID_REUSED
+        Errors: FAILED_PRECONDITION/ID_EXPIRED
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -256,6 +261,7 @@ class WalletServiceServicer:
         Idempotent on round_id. Only game may call it.
         Errors: INVALID_ARGUMENT/FIELD_INVALID
         Errors: ALREADY_EXISTS/ID_REUSED
+        Errors: FAILED_PRECONDITION/ID_EXPIRED
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -50,6 +50,7 @@ class WalletServiceStub:
     Errors: NOT_FOUND/ACCOUNT_NOT_FOUND
     Errors: FAILED_PRECONDITION/BALANCE_TOO_LARGE
     Errors: ALREADY_EXISTS/ID_REUSED
+    Errors: FAILED_PRECONDITION/ID_EXPIRED
     """
     Withdraw: _grpc.UnaryUnaryMultiCallable[_wallet_pb2.WithdrawRequest, _wallet_pb2.WithdrawResponse]
     """Takes money out. Idempotent on (operator_id, request_id); a refusal is stored and replayed too.
@@ -67,6 +68,7 @@ class WalletServiceStub:
     Errors: NOT_FOUND/ACCOUNT_NOT_FOUND
     Errors: FAILED_PRECONDITION/STAKE_UNKNOWN
     Errors: ALREADY_EXISTS/ID_REUSED
+    Errors: FAILED_PRECONDITION/ID_EXPIRED
     """
     BatchSettle: _grpc.UnaryUnaryMultiCallable[_wallet_pb2.BatchSettleRequest, _wallet_pb2.BatchSettleResponse]
     """Settles many rounds in one statement; every item has its own answer. Idempotent as Settle."""
@@ -74,12 +76,14 @@ class WalletServiceStub:
     """Voids a round unless it is known: leaves a tombstone, so that a late stake is refused. A known round answers
     what it is. Idempotent on round_id. Only game may call it (R7).
     Errors: INVALID_ARGUMENT/FIELD_INVALID
+    Errors: FAILED_PRECONDITION/ID_EXPIRED
     """
     BatchVoid: _grpc.UnaryUnaryMultiCallable[_wallet_pb2.BatchVoidRequest, _wallet_pb2.BatchVoidResponse]
     """Voids many rounds in one statement. Idempotent as Void."""
     GetSettlements: _grpc.UnaryUnaryMultiCallable[_wallet_pb2.GetSettlementsRequest, _wallet_pb2.GetSettlementsResponse]
     """Returns what the wallet knows of a round; no settlement at all when it knows nothing.
     Errors: INVALID_ARGUMENT/FIELD_INVALID
+    Errors: FAILED_PRECONDITION/ID_EXPIRED
     """
     RollbackRound: _grpc.UnaryUnaryMultiCallable[_wallet_pb2.RollbackRoundRequest, _wallet_pb2.RollbackRoundResponse]
     """Gives a whole round back: payout first, then stake; an unknown round gets a tombstone. When the win was
@@ -88,6 +92,7 @@ class WalletServiceStub:
     Idempotent on round_id. Only game may call it.
     Errors: INVALID_ARGUMENT/FIELD_INVALID
     Errors: ALREADY_EXISTS/ID_REUSED
+    Errors: FAILED_PRECONDITION/ID_EXPIRED
     """
     RollbackBet: _grpc.UnaryUnaryMultiCallable[_wallet_pb2.RollbackBetRequest, _wallet_pb2.RollbackBetResponse]
     """Gives the stake of a round back while the round is not settled: a stake whose payout is still to come is reversed,
@@ -96,6 +101,7 @@ class WalletServiceStub:
     Idempotent on round_id. Only game may call it.
     Errors: INVALID_ARGUMENT/FIELD_INVALID
     Errors: ALREADY_EXISTS/ID_REUSED
+    Errors: FAILED_PRECONDITION/ID_EXPIRED
     """
     Adjust: _grpc.UnaryUnaryMultiCallable[_wallet_pb2.AdjustRequest, _wallet_pb2.AdjustResponse]
     """Corrects a balance by an operator's decision, up or down, with who and why. Idempotent on
@@ -180,6 +186,7 @@ class WalletServiceAsyncStub(WalletServiceStub):
     Errors: NOT_FOUND/ACCOUNT_NOT_FOUND
     Errors: FAILED_PRECONDITION/BALANCE_TOO_LARGE
     Errors: ALREADY_EXISTS/ID_REUSED
+    Errors: FAILED_PRECONDITION/ID_EXPIRED
     """
     Withdraw: _aio.UnaryUnaryMultiCallable[_wallet_pb2.WithdrawRequest, _wallet_pb2.WithdrawResponse]  # type: ignore[assignment]
     """Takes money out. Idempotent on (operator_id, request_id); a refusal is stored and replayed too.
@@ -197,6 +204,7 @@ class WalletServiceAsyncStub(WalletServiceStub):
     Errors: NOT_FOUND/ACCOUNT_NOT_FOUND
     Errors: FAILED_PRECONDITION/STAKE_UNKNOWN
     Errors: ALREADY_EXISTS/ID_REUSED
+    Errors: FAILED_PRECONDITION/ID_EXPIRED
     """
     BatchSettle: _aio.UnaryUnaryMultiCallable[_wallet_pb2.BatchSettleRequest, _wallet_pb2.BatchSettleResponse]  # type: ignore[assignment]
     """Settles many rounds in one statement; every item has its own answer. Idempotent as Settle."""
@@ -204,12 +212,14 @@ class WalletServiceAsyncStub(WalletServiceStub):
     """Voids a round unless it is known: leaves a tombstone, so that a late stake is refused. A known round answers
     what it is. Idempotent on round_id. Only game may call it (R7).
     Errors: INVALID_ARGUMENT/FIELD_INVALID
+    Errors: FAILED_PRECONDITION/ID_EXPIRED
     """
     BatchVoid: _aio.UnaryUnaryMultiCallable[_wallet_pb2.BatchVoidRequest, _wallet_pb2.BatchVoidResponse]  # type: ignore[assignment]
     """Voids many rounds in one statement. Idempotent as Void."""
     GetSettlements: _aio.UnaryUnaryMultiCallable[_wallet_pb2.GetSettlementsRequest, _wallet_pb2.GetSettlementsResponse]  # type: ignore[assignment]
     """Returns what the wallet knows of a round; no settlement at all when it knows nothing.
     Errors: INVALID_ARGUMENT/FIELD_INVALID
+    Errors: FAILED_PRECONDITION/ID_EXPIRED
     """
     RollbackRound: _aio.UnaryUnaryMultiCallable[_wallet_pb2.RollbackRoundRequest, _wallet_pb2.RollbackRoundResponse]  # type: ignore[assignment]
     """Gives a whole round back: payout first, then stake; an unknown round gets a tombstone. When the win was
@@ -218,6 +228,7 @@ class WalletServiceAsyncStub(WalletServiceStub):
     Idempotent on round_id. Only game may call it.
     Errors: INVALID_ARGUMENT/FIELD_INVALID
     Errors: ALREADY_EXISTS/ID_REUSED
+    Errors: FAILED_PRECONDITION/ID_EXPIRED
     """
     RollbackBet: _aio.UnaryUnaryMultiCallable[_wallet_pb2.RollbackBetRequest, _wallet_pb2.RollbackBetResponse]  # type: ignore[assignment]
     """Gives the stake of a round back while the round is not settled: a stake whose payout is still to come is reversed,
@@ -226,6 +237,7 @@ class WalletServiceAsyncStub(WalletServiceStub):
     Idempotent on round_id. Only game may call it.
     Errors: INVALID_ARGUMENT/FIELD_INVALID
     Errors: ALREADY_EXISTS/ID_REUSED
+    Errors: FAILED_PRECONDITION/ID_EXPIRED
     """
     Adjust: _aio.UnaryUnaryMultiCallable[_wallet_pb2.AdjustRequest, _wallet_pb2.AdjustResponse]  # type: ignore[assignment]
     """Corrects a balance by an operator's decision, up or down, with who and why. Idempotent on
@@ -325,6 +337,7 @@ class WalletServiceServicer(metaclass=_abc_1.ABCMeta):
         Errors: NOT_FOUND/ACCOUNT_NOT_FOUND
         Errors: FAILED_PRECONDITION/BALANCE_TOO_LARGE
         Errors: ALREADY_EXISTS/ID_REUSED
+        Errors: FAILED_PRECONDITION/ID_EXPIRED
         """
 
     @_abc_1.abstractmethod
@@ -354,6 +367,7 @@ class WalletServiceServicer(metaclass=_abc_1.ABCMeta):
         Errors: NOT_FOUND/ACCOUNT_NOT_FOUND
         Errors: FAILED_PRECONDITION/STAKE_UNKNOWN
         Errors: ALREADY_EXISTS/ID_REUSED
+        Errors: FAILED_PRECONDITION/ID_EXPIRED
         """
 
     @_abc_1.abstractmethod
@@ -373,6 +387,7 @@ class WalletServiceServicer(metaclass=_abc_1.ABCMeta):
         """Voids a round unless it is known: leaves a tombstone, so that a late stake is refused. A known round answers
         what it is. Idempotent on round_id. Only game may call it (R7).
         Errors: INVALID_ARGUMENT/FIELD_INVALID
+        Errors: FAILED_PRECONDITION/ID_EXPIRED
         """
 
     @_abc_1.abstractmethod
@@ -391,6 +406,7 @@ class WalletServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_wallet_pb2.GetSettlementsResponse, _abc.Awaitable[_wallet_pb2.GetSettlementsResponse]]:
         """Returns what the wallet knows of a round; no settlement at all when it knows nothing.
         Errors: INVALID_ARGUMENT/FIELD_INVALID
+        Errors: FAILED_PRECONDITION/ID_EXPIRED
         """
 
     @_abc_1.abstractmethod
@@ -405,6 +421,7 @@ class WalletServiceServicer(metaclass=_abc_1.ABCMeta):
         Idempotent on round_id. Only game may call it.
         Errors: INVALID_ARGUMENT/FIELD_INVALID
         Errors: ALREADY_EXISTS/ID_REUSED
+        Errors: FAILED_PRECONDITION/ID_EXPIRED
         """
 
     @_abc_1.abstractmethod
@@ -419,6 +436,7 @@ class WalletServiceServicer(metaclass=_abc_1.ABCMeta):
         Idempotent on round_id. Only game may call it.
         Errors: INVALID_ARGUMENT/FIELD_INVALID
         Errors: ALREADY_EXISTS/ID_REUSED
+        Errors: FAILED_PRECONDITION/ID_EXPIRED
         """
 
     @_abc_1.abstractmethod

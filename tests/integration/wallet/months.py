@@ -1,0 +1,64 @@
+"""Months for tests: ids of any time, and a ledger that began in the past."""
+
+import uuid
+from collections.abc import Callable
+from datetime import UTC, date, datetime
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from services.wallet import archive_store
+from services.wallet.archive_store import TABLES, Month
+
+
+def month_at(months: int) -> date:
+    """The first day of the month so many from now, UTC; negative: ago."""
+    today = datetime.now(UTC)
+    year, month = divmod(today.year * 12 + today.month - 1 + months, 12)
+    return date(year, month + 1, 1)
+
+
+def ms_of(month: date) -> int:
+    """The first millisecond of a month."""
+    return int(datetime(month.year, month.month, 1, tzinfo=UTC).timestamp()) * 1000
+
+
+def id_at(ms: int) -> str:
+    """A UUIDv7 of this millisecond; two of them differ."""
+    random = uuid.uuid4().int & ((1 << 62) - 1)
+    return str(uuid.UUID(int=ms << 80 | 7 << 76 | 2 << 62 | random))
+
+
+def ids_in(month: date) -> Callable[[], str]:
+    """Mints ids of a month, a second apart, from its second one."""
+    ms = ms_of(month)
+
+    def mint() -> str:
+        nonlocal ms
+        ms += 1000
+        return id_at(ms)
+
+    return mint
+
+
+async def lay_months(engine: AsyncEngine, *, first: date, last: date) -> None:
+    """Gives a fresh ledger a partition for each of these months, instead of those of its migration."""
+    async with engine.begin() as conn:
+        for month in await archive_store.list_months(conn):
+            for table in TABLES:
+                await conn.execute(text(f"drop table {table}_{month.suffix}"))
+        await conn.execute(text("delete from ledger_month where archive_time is null"))
+        await conn.execute(
+            text("""
+            insert into ledger_month
+            values (cast(cast(:first as date) - interval '1 month' as date), now(), now(), '{}')"""),
+            {"first": first},
+        )
+        await conn.execute(text("select add_months(:last)"), {"last": last})
+
+
+async def find_month(engine: AsyncEngine, month: date) -> Month:
+    """A month as the wallet sees it."""
+    async with engine.connect() as conn:
+        [found] = [found for found in await archive_store.list_months(conn) if found.month == month]
+        return found
