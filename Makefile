@@ -10,6 +10,7 @@ PYTEST  := $(BIN)/python -m pytest
 SPINS   ?= 200
 PLAYERS ?= 8
 KEEP_MONTHS ?= 13
+TARGET  ?= 127.0.0.1:7102
 export PYTHONPATH := .:gen
 
 # One line where $(PYTHON) is none: it is asked to print something.
@@ -97,6 +98,12 @@ proto-check: $(STAMP) ## gen/ is what protos/ generates
 
 wheel: $(STAMP) ## the typed client as a wheel, reelmesh-stubs, into build/
 	@$(BIN)/python tools/wheel.py
+
+.PHONY: conformance
+# The keys are those of `make run`; without them the options or the environment name others.
+conformance: $(STAMP) ## every conformance case against the wallet at TARGET=host:port; OPTIONS=--help
+	@PYTHONPATH=.:gen:stubs $(BIN)/python -m reelmesh.conformance "$(TARGET)" \
+		$(addprefix --keys-file ,$(wildcard .reelmesh/keys.json)) $(OPTIONS)
 
 audit: $(STAMP) ## known vulnerabilities of the locked packages, where their database can be reached
 	@$(BIN)/python tools/audit.py lock/dev.txt

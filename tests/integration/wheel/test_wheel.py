@@ -12,6 +12,8 @@ import pytest
 
 from deploy.local.mesh import Mesh
 from services.common import identity
+from tests.conformance.operator_wallet import OperatorWallet
+from tests.conformance.operator_wallet import serving as serving_operator
 from tests.integration.wheel.authority import Authority
 from tests.integration.wheel.environment import PROGRAM, Environment
 from tests.integration.wheel.peer import Peer, serving
@@ -206,6 +208,35 @@ async def test_the_wallet_of_a_mesh_answers_its_callers(mesh: Mesh, environment:
     assert told["metadata"] == {"caller": "game", "method": PATH}
     told = await environment.call("get_account", target=target)
     assert told["reason"] == "CALLER_UNKNOWN"
+
+
+async def test_its_conformance_command_passes_the_wallet_of_a_mesh(
+    mesh: Mesh, environment: Environment
+) -> None:
+    command = str(environment.python.with_name("reelmesh-conformance"))
+    target, keys = f"127.0.0.1:{mesh.ports('wallet').grpc}", str(mesh.directory / "keys.json")
+    told = await environment.run(command, target, "--keys-file", keys)
+    assert told.startswith(f"wallet at {target}: new demo players conformance-... of operator conformance;")
+    assert re.search(r"^[34]\d ok, 0 failed, \d+ skipped$", told, re.MULTILINE)
+
+
+@pytest.mark.tool("openssl")
+async def test_the_command_of_its_page_passes_an_operator_s_wallet(
+    environment: Environment, authority: Authority, tmp_path: Path
+) -> None:
+    page = (wheels.ROOT / "docs/conformance.md").read_text()
+    [token] = re.findall(r"export REELMESH_TOKEN=(.*)", page)
+    [line] = re.findall(r"^ *reelmesh-conformance (.*)$", page, re.MULTILINE)
+    async with serving_operator(
+        OperatorWallet(), authority.server_credentials(require_client=False)
+    ) as target:
+        line = line.replace("localhost:7443", target).replace("ca.pem", str(authority.ca_file))
+        line = line.replace("conformance.", f"{tmp_path}/conformance.")
+        command = str(environment.python.with_name("reelmesh-conformance"))
+        told = await environment.run(command, *line.split(), "--token", token)
+    assert " 0 failed, " in told.splitlines()[-1]
+    cases = json.loads((tmp_path / "conformance.json").read_text())["cases"]
+    assert len(cases) == 64 and (tmp_path / "conformance.xml").exists()
 
 
 async def test_a_refusal_tells_reason_class_metadata_and_trace(mesh: Mesh, environment: Environment) -> None:
