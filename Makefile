@@ -46,6 +46,10 @@ run: $(STAMP) ## start PostgreSQL and the five services here, until Ctrl-C
 play: .reelmesh/api_key $(STAMP) ## play against the running mesh: SPINS=200 PLAYERS=8
 	@$(BIN)/python -m deploy.local play --spins "$(SPINS)" --players "$(PLAYERS)"
 
+# By the environment, so that any character may stand in a reason.
+review: $(STAMP) ## list rounds in NEEDS_REVIEW of the running mesh; ROUND= VERDICT=settled|reversed|void ACTOR= REASON=
+	@$(BIN)/python -m deploy.local review --round-id "$$ROUND" --verdict "$$VERDICT" --actor "$$ACTOR" --reason "$$REASON"
+
 test: $(STAMP) ## every test but the long forms
 	$(PYTEST) -m "not long"
 

@@ -1,4 +1,4 @@
-"""Commands of the laptop runner: python -m deploy.local run | play"""
+"""Commands of the laptop runner: python -m deploy.local run | play | review"""
 
 import sys
 
@@ -38,6 +38,23 @@ def play_command(spins: str = "200", players: str = "8") -> None:
         rest_url=REST_URL,
         traces_url=TRACES_URL,
         api_key=api_key,
+    )
+
+
+@app.command("review")
+def review_command(round_id: str = "", verdict: str = "", actor: str = "", reason: str = "") -> None:
+    """List the rounds that wait for a person, or decide one: settled, reversed or void."""
+    from deploy.local.review import decision, review
+    from deploy.local.run import DIRECTORY, PORTS
+    from deploy.local.seed import OPERATOR_ID
+
+    review(
+        console,
+        decision(round_id=round_id, verdict=verdict, actor=actor, reason=reason),
+        keys_path=DIRECTORY / "keys.json",
+        game_target=f"dns:///127.0.0.1:{PORTS['game'].grpc}",
+        wallet_target=f"dns:///127.0.0.1:{PORTS['wallet'].grpc}",
+        operator_id=OPERATOR_ID,
     )
 
 
