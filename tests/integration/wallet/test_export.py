@@ -5,13 +5,15 @@ import csv
 import io
 import os
 import sys
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import NamedTuple
+from uuid import UUID
 
 import pytest
 
 from services.wallet import export
+from services.wallet.records import Movement, MovementType
 from tests.integration.wallet.harness import PAYOUT, STAKE, Wallet, new_id
 from tests.integration.wallet.reading import adjust, at, move_times, statement, totals
 
@@ -150,6 +152,28 @@ def test_an_amount_is_written_with_all_digits_of_its_currency(
     amount_minor: int, currency_code: str, text: str
 ) -> None:
     assert export.decimal(amount_minor, currency_code) == text
+
+
+def test_a_time_is_written_in_utc_whatever_zone_the_database_shows_it_in() -> None:
+    zone = timezone(timedelta(hours=5, minutes=30))
+    movement = Movement(
+        account_id=6,
+        account_version=1,
+        create_time=datetime(2026, 3, 1, 2, 0, 0, 7, tzinfo=zone),
+        type=MovementType.DEPOSIT,
+        transaction_id=UUID(int=1),
+        amount_minor=5,
+        stake_minor=0,
+        win_minor=0,
+        balance_after_minor=5,
+        round_id=None,
+        game_id="",
+        request_id=UUID(int=2),
+        actor="",
+        reason="",
+    )
+    row = dict(zip(export.columns(Movement), export.cells(movement, "EUR"), strict=True))
+    assert row["create_time"] == "2026-02-28T20:30:00.000007Z"
 
 
 @pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r", "\n", "'"])

@@ -1,6 +1,7 @@
 """A statement read page by page: whole, filtered, and while the account is played on."""
 
 import asyncio
+from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any
 
@@ -8,10 +9,12 @@ import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 from hypothesis import given, settings
 from reelmesh.wallet.v1 import wallet_pb2
+from sqlalchemy import text
 from sqlalchemy.sql.elements import TextClause
 
 from services.common.errors import DomainError
-from services.wallet import sql, statements_sql
+from services.wallet import sql, statements, statements_sql
+from services.wallet.records import MovementType, StatementQuery
 from tests.integration.wallet.harness import CONTEXT, OPERATOR, PAYOUT, STAKE, Wallet, new_id
 from tests.integration.wallet.mutants import mutant
 from tests.integration.wallet.reading import (
@@ -104,6 +107,38 @@ async def test_a_statement_of_some_time_begins_with_its_start_and_ends_before_it
             assert await versions(wallet, account_id, page_size=4, **between) == expected
             between = {"start_time": start_time - microsecond, "end_time": end_time + microsecond}
             assert await versions(wallet, account_id, **between) == list(range(min(end, 9), first - 1, -1))
+
+
+GONE = [range(1, 6), [9], range(15, 21), [*range(1, 9), 11, 12, 20], range(1, 21)]
+
+
+@pytest.mark.parametrize("gone", GONE, ids=["oldest", "one", "newest", "some", "all"])
+async def test_movements_that_are_no_longer_kept_hide_no_others(wallet: Wallet, gone: Iterable[int]) -> None:
+    account_id, hour = await wallet.open(balance=1000), timedelta(hours=1)
+    for _ in range(19):
+        await wallet.settle(account_id, stake=1)
+    noon = at("2026-03-01 12:00")
+    await move_times(wallet, account_id, {version: noon + version * hour for version in range(1, 21)})
+    kept = set(range(1, 21)) - set(gone)
+    async with wallet.engine.connect() as conn:
+        for table in ("settlement", "transfer"):
+            await conn.execute(
+                text(f"delete from {table} where account_id = :id and account_version = any(:gone)"),
+                {"id": account_id, "gone": list(gone)},
+            )
+        for first in range(1, 21):
+            query = StatementQuery(
+                operator_id=OPERATOR,
+                account_id=account_id,
+                start_time=noon + first * hour,
+                end_time=noon + (first + 5) * hour,
+                types=tuple(MovementType),
+            )
+            _, found = await statements.list_movements(conn, query, version_before=None, rows_max=100)
+            expected = sorted(kept & set(range(first, first + 5)), reverse=True)
+            assert [movement.account_version for movement in found] == expected
+        # The wallet keeps them after all.
+        await conn.rollback()
 
 
 async def test_times_and_types_filter_together(wallet: Wallet) -> None:
