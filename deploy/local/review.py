@@ -18,8 +18,8 @@ from rich.console import Console
 
 from deploy.local.errors import LocalError
 from services.common.client import GuardedChannel
+from services.common.currencies import CURRENCIES
 from services.common.errors import DomainError
-from services.common.fields import CURRENCIES
 
 if TYPE_CHECKING:  # the names exist in the type stubs only
     from reelmesh.game.v1.game_pb2_grpc import GameServiceAsyncStub
