@@ -29,7 +29,7 @@ $(BENCH)/.lock-installed: lock/bench.txt $(STAMP)
 	@touch $@
 
 .PHONY: help setup run play bench bench-wallet profile test test-unit test-integration test-model test-fault test-long
-.PHONY: review retention statement-csv day-csv check lint types proto proto-check wheel audit tools fmt clean
+.PHONY: review stuck retention audit-ledger statement-csv day-csv check lint types proto proto-check wheel audit tools fmt clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
@@ -49,6 +49,9 @@ play: .reelmesh/api_key $(STAMP) ## play against the running mesh: SPINS=200 PLA
 # By the environment, so that any character may stand in a reason.
 review: $(STAMP) ## list rounds in NEEDS_REVIEW of the running mesh; ROUND= VERDICT=settled|reversed|void ACTOR= REASON=
 	@$(BIN)/python -m deploy.local review --round-id "$$ROUND" --verdict "$$VERDICT" --actor "$$ACTOR" --reason "$$REASON"
+stuck: $(STAMP) ## unanswered calls to an operator's own wallet: OPERATOR=dev CALL=round/step ACTION=force|stop ACTOR= REASON=
+	@$(BIN)/python -m deploy.local stuck --operator "$(or $(OPERATOR),dev)" --call "$(CALL)" \
+		--action "$(ACTION)" --actor "$(ACTOR)" --reason "$(REASON)"
 
 test: $(STAMP) ## every test but the long forms
 	$(PYTEST) -m "not long"
@@ -108,6 +111,10 @@ wheel: $(STAMP) ## the typed client as a wheel, reelmesh-stubs, into build/
 conformance: $(STAMP) ## every conformance case against the wallet at TARGET=host:port; OPTIONS=--help
 	@PYTHONPATH=.:gen:stubs $(BIN)/python -m reelmesh.conformance "$(TARGET)" \
 		$(addprefix --keys-file ,$(wildcard .reelmesh/keys.json)) $(OPTIONS)
+# OPTIONS="--json", or --resume --actor=NAME --reason=TEXT once the books are right again.
+audit-ledger: $(STAMP) ## the wallet's whole books, of `make run` or of REELMESH_WALLET_DATABASE_URL
+	@url="$${REELMESH_WALLET_DATABASE_URL:-$$($(BIN)/python -m deploy.local database-url wallet)}" && \
+		REELMESH_WALLET_DATABASE_URL="$$url" $(BIN)/python -m services.wallet.audit $(OPTIONS)
 
 audit: $(STAMP) ## known vulnerabilities of the locked packages, where their database can be reached
 	@$(BIN)/python tools/audit.py lock/dev.txt

@@ -106,7 +106,7 @@ class Reelmesh:
 
     def _left(self) -> dict[str, int]:
         counts = {
-            f"{service} outbox": int(value(self._read[service], "select count(*) from outbox"))
+            f"{service} outbox": int(value(self._read[service], _UNSENT))
             for service in ("session", "wallet", "game", "gateway")
         }
         ended = int(value(self._read["game"], "select count(*) from round_end where state = 'SETTLED'"))
@@ -130,6 +130,9 @@ class Reelmesh:
         )
 
 
+# What is acknowledged may be kept for a while.
+_UNSENT = """select count(*) from outbox
+  where batch_no is null or batch_no > coalesce((select max(batch_no_acked) from relay), 0)"""
 _UNBALANCED = """select count(*) from
   (select transaction_id from posting_leg group by transaction_id having sum(amount_minor) <> 0) t"""
 _ACCOUNTS_OFF = """select count(*) from (

@@ -1,4 +1,4 @@
-"""Commands of the laptop runner: python -m deploy.local run | play | review"""
+"""Commands of the laptop runner: python -m deploy.local run | play | review | stuck | database-url"""
 
 import sys
 
@@ -55,6 +55,39 @@ def review_command(round_id: str = "", verdict: str = "", actor: str = "", reaso
         game_target=f"dns:///127.0.0.1:{PORTS['game'].grpc}",
         wallet_target=f"dns:///127.0.0.1:{PORTS['wallet'].grpc}",
         operator_id=OPERATOR_ID,
+    )
+
+
+@app.command("database-url")
+def database_url_command(service: str) -> None:
+    """Print where a service's database is, with its password: for commands that work on it."""
+    from deploy.local.databases import role_name
+    from deploy.local.postgres import Cluster
+    from deploy.local.run import DIRECTORY, POSTGRES_PORT
+
+    directory = DIRECTORY / "postgres"
+    if not directory.exists():
+        raise LocalError("no database found: start the mesh with `make run` first")
+    print(Cluster(directory, POSTGRES_PORT).server.url(service, role_name(service)))
+
+
+@app.command("stuck")
+def stuck_command(
+    operator: str = "dev", call: str = "", action: str = "", actor: str = "", reason: str = ""
+) -> None:
+    """List the calls to an operator's own wallet that were not answered; force or stop one."""
+    from deploy.local.run import DIRECTORY, PORTS
+    from deploy.local.stuck import stuck
+
+    stuck(
+        console,
+        target=f"dns:///127.0.0.1:{PORTS['wallet'].grpc}",
+        keys_path=DIRECTORY / "keys.json",
+        operator_id=operator,
+        call=call,
+        action=action,
+        actor=actor,
+        reason=reason,
     )
 
 

@@ -33,15 +33,22 @@ BACKOFF_S_MAX = 1.0
 # The library in C: an id is made for every event.
 _EVENT_NAMESPACE = uuid_utils.uuid5(uuid_utils.NAMESPACE_DNS, "events.reelmesh")
 
-# Two relays of one source meet at this row. Its counter is the last number given out, acknowledged or not.
-# Nothing is written while the outbox is empty.
+# Two relays of one source meet at this row. batch_no_last is the last number given out, batch_no_acked the
+# last one acknowledged: what is above it is still to be sent. Nothing is written while everything is.
+# kept_since: no row made after it was deleted. That is known only while every holder of the lease kept count,
+# so it starts anew after a holder that did not sign as kept_by: a build from before these columns.
 _LEASE = text("""
-insert into relay as r (source, holder, lease_until)
-select cast(:source as text), cast(:holder as text), clock_timestamp() + make_interval(secs => :lease_s)
-where exists (select from outbox)
-on conflict (source) do update set holder = excluded.holder, lease_until = excluded.lease_until
+insert into relay as r (source, holder, lease_until, kept_by)
+select cast(:source as text), cast(:holder as text), clock_timestamp() + make_interval(secs => :lease_s),
+  cast(:holder as text)
+where exists (select from outbox where batch_no is null)
+  or (select max(batch_no) from outbox)
+    > coalesce((select batch_no_acked from relay where source = cast(:source as text)), 0)
+on conflict (source) do update set holder = excluded.holder, lease_until = excluded.lease_until,
+  kept_by = excluded.kept_by,
+  kept_since = case when r.kept_by = r.holder then r.kept_since else clock_timestamp() end
 where r.holder = excluded.holder or r.lease_until < clock_timestamp()
-returning r.batch_no_last""")
+returning r.batch_no_last, r.batch_no_acked""")
 
 # Rows become visible out of the order of their ids: whatever is visible and has no number is next, however
 # low its id is. (:after is 0 but in the test that shows what a poll by id would lose.)
@@ -57,11 +64,22 @@ counted as (
   update relay set batch_no_last = :batch_no_last + (select count(*) from next)
   where source = :source and exists (select from next))
 select * from (
-  select outbox_id, kind, payload, create_time, batch_no from outbox where batch_no is not null
+  (select outbox_id, kind, payload, create_time, batch_no from outbox where batch_no > :batch_no_acked
+   order by batch_no limit :batches_max)
   union all select * from numbered) waiting
 order by batch_no limit :batches_max""")
 
-_DELETE = text("delete from outbox where batch_no <= :batch_no_last")
+# What is deleted is a prefix of the numbers, so that those left have no gap: up to the first row that is
+# younger than keep_s, of what is acknowledged. Between two ends, which to the planner are few rows.
+_ACKNOWLEDGE = text("""
+with gone as (
+  delete from outbox where batch_no between (select min(batch_no) from outbox) and least(
+    cast(:batch_no_acked as bigint),
+    (select min(batch_no) - 1 from outbox where create_time > now() - make_interval(secs => :keep_s)))
+  returning create_time)
+update relay set batch_no_acked = greatest(batch_no_acked, :batch_no_acked),
+  kept_since = greatest(kept_since, (select max(create_time) from gone))
+where source = :source""")
 
 
 class OutboxRow(NamedTuple):
@@ -102,17 +120,20 @@ class Relay:
         events: "events_pb2_grpc.EventServiceAsyncStub",
         to_events: ToEvents,
         interval_ms: int = 250,
+        keep_s: int = 0,
         poll_by_seq: bool = False,
     ) -> None:
         """`to_events` makes one event or more of every row, the same each time; it may read the database.
 
-        event_id is set here, event_time where it is absent. `poll_by_seq`: for the test that shows its loss.
+        event_id is set here, event_time where it is absent. An acknowledged row stays for `keep_s`, for those
+        who compare, and until the next acknowledgement. `poll_by_seq`: for the test that shows its loss.
         """
         self._source = source
         self._engine = engine
         self._events = events
         self._to_events = to_events
         self._interval_s = interval_ms / 1000
+        self._keep_s = keep_s
         self._poll_by_seq = poll_by_seq
         self._outbox_id_last = 0
         self._holder = str(uuid.uuid4())
@@ -135,7 +156,7 @@ class Relay:
                 await asyncio.wait_for(stop.wait(), wait_s)
 
     async def forward(self) -> int:
-        """One pass: numbers what is new, sends what is numbered, deletes what was acknowledged.
+        """One pass: numbers what is new, sends what is numbered, marks and deletes what is acknowledged.
 
         Returns how many rows it forwarded. Errors: as the database and Append raise; nothing is lost by them.
         """
@@ -154,8 +175,8 @@ class Relay:
             if not held:
                 return []
             after = self._outbox_id_last if self._poll_by_seq else 0
-            number = {"source": self._source, "batch_no_last": held[0][0], "after": after}
-            rows = await connection.execute(_NUMBER, {**number, "batches_max": BATCHES_MAX})
+            number = {"source": self._source, "batch_no_last": held[0][0], "batch_no_acked": held[0][1]}
+            rows = await connection.execute(_NUMBER, {**number, "after": after, "batches_max": BATCHES_MAX})
         self._outbox_id_last = max([self._outbox_id_last, *(row[0] for row in rows)])
         return [_Batch(OutboxRow(*row[:4]), row[4]) for row in rows]
 
@@ -190,10 +211,10 @@ class Relay:
                 # Into the request itself: a message that is put into another is copied.
                 request.batches.add(batch_no=batch_no).events.extend(events)
             stored = await self._events.Append(request)
-            # The lease may be another's by now. What is acknowledged may be deleted by anyone.
+            # The lease may be another's by now. What is acknowledged is so for everyone.
+            acked = {"source": self._source, "batch_no_acked": min(stored.batch_no_last, batches[-1][0])}
             async with db.hot_statements(self._engine, "relay_delete") as connection:
-                batch_no_last = min(stored.batch_no_last, batches[-1][0])
-                await connection.execute(_DELETE, {"batch_no_last": batch_no_last})
+                await connection.execute(_ACKNOWLEDGE, {**acked, "keep_s": self._keep_s})
 
 
 def _parts(batches: Sequence[_Events]) -> Iterator[list[_Events]]:

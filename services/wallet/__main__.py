@@ -1,25 +1,37 @@
 """Composition root of the wallet: no logic."""
 
+import os
+
 from reelmesh.events.v1 import events_pb2_grpc
 from reelmesh.wallet.v1 import wallet_pb2_grpc
 
 from services.common.outbox import Relay
 from services.common.service import Runtime, run
-from services.wallet import counters, currencies, months
+from services.wallet import auditor, counters, currencies, months, operator_wallet
+from services.wallet.auditor import Auditor
 from services.wallet.config import Config
-from services.wallet.handlers import Handlers, to_events
+from services.wallet.external import ExternalRounds
+from services.wallet.handlers import Handlers
+from services.wallet.outbox_events import to_events
 
 
 async def compose(runtime: Runtime[Config]) -> None:
     config = runtime.config
     await currencies.check_scales(runtime.engine)
-    handlers = Handlers(runtime.engine, seal_key=config.seal_key)
+    wallets = operator_wallet.load(config.external_wallets_path, env=config.env, environ=os.environ)
+    external = ExternalRounds(runtime.engine, wallets)
+    handlers = Handlers(runtime.engine, seal_key=config.seal_key, external=external)
     relay = Relay(
         source="wallet",
         engine=runtime.engine,
         events=runtime.stub("events", events_pb2_grpc.EventServiceStub),
         to_events=to_events,
+        keep_s=auditor.OUTBOX_KEEP_S,
     )
+    audit_engine = auditor.create_engine(config.database_url)
+    audit = Auditor(audit_engine, interval_ms=config.audit_interval_ms)
+    if runtime.telemetry.meter_provider is not None:
+        audit.observe_with(runtime.telemetry.meter_provider.get_meter("reelmesh"))
     runtime.serve(wallet_pb2_grpc.add_WalletServiceServicer_to_server, handlers)
     runtime.background("relay", relay.run)
     runtime.background(
@@ -34,6 +46,12 @@ async def compose(runtime: Runtime[Config]) -> None:
             runtime.engine, handlers.kept, interval_ms=months.INTERVAL_MS, stop=stop
         ),
     )
+    runtime.background("auditor", audit.run)
+    runtime.on_drain(audit_engine.dispose)
+    runtime.background("external", external.keep_sending)
+    for wallet in wallets.values():
+        runtime.on_drain(wallet.close)
+    runtime.on_drain(external.drain)
     runtime.on_drain(handlers.drain)
 
 

@@ -11,5 +11,9 @@ class Config(ServiceConfig):
 
     # Key that game and wallet share: game seals what it drew, the wallet believes nothing else (R11).
     seal_key: str = field(repr=False)
+    # YAML file that names the operators who keep the money themselves (docs/external_wallet.md); "" for none.
+    external_wallets_path: str = ""
     # How often the tails of the counter-accounts are rolled into their checkpoints.
     checkpoint_interval_ms: int = 1_000
+    # How often what moved since the last time is audited; by one replica, whichever comes first.
+    audit_interval_ms: int = 5_000

@@ -52,7 +52,7 @@ class RoundNotFound(DomainError):
 
 
 class LedgerHalted(DomainError):
-    """The books are broken: no stake is taken until an operator has looked."""
+    """The books are broken: nothing is taken from an account until an operator has looked."""
 
     reason = "LEDGER_HALTED"
 

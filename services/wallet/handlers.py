@@ -1,61 +1,46 @@
-"""gRPC <-> the ledger, and its outbox rows <-> events."""
+"""gRPC <-> the ledger: rounds and accounts; what else the service does is in its bases."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import grpc
 from opentelemetry import trace
-from reelmesh.events.v1 import events_pb2
 from reelmesh.wallet.v1 import wallet_pb2
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.common import db, fields, items, telemetry
 from services.common.batching import Batcher
-from services.common.outbox import OutboxRow
-from services.wallet import ledger, messages, months, seal, store, transfers
+from services.common.errors import DomainError
+from services.wallet import external_books, ledger, messages, months, seal, transfers
 from services.wallet.errors import SealInvalid
+from services.wallet.external import ExternalRounds
 from services.wallet.external_handlers import ExternalHandlers
 from services.wallet.notes import note
 from services.wallet.operator_handlers import OperatorHandlers
 from services.wallet.reads_handlers import ReadsHandlers
-from services.wallet.records import Item, Settlement
+from services.wallet.records import Account, External, Item, Settlement
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
-# What the columns of an outbox row are called where there is only one of each.
-_SINGULAR = {
-    "round_ids": "round_id",
-    "steps": "step",
-    "statuses": "status",
-    "stakes_minor": "stake_minor",
-    "wins_minor": "win_minor",
-    "transfer_ids": "transfer_id",
-    "request_ids": "request_id",
-    "amounts_minor": "amount_minor",
-    "refusals": "refusal",
-    "verdicts": "verdict",
-    "missing_minor": "missing_minor",
-    "types": "type",
-    "account_ids": "account_id",
-    "account_versions": "account_version",
-    "balances_after_minor": "balance_after_minor",
-    "frozen": "frozen",
-    "actors": "actor",
-    "reasons": "reason",
-    "traceparents": "traceparent",
-}
+# What the others of a batch wait for operators' wallets. Who settles repeats an item that takes longer, and
+# then finds its verdict; the reconciler's batches have nobody else in them.
+SETTLE_WAIT_S = 0.02
+VOID_WAIT_S = 0.5
 
 
 class Handlers(OperatorHandlers, ReadsHandlers, ExternalHandlers):
     """WalletService: rounds here, the rest in its bases."""
 
-    def __init__(self, engine: AsyncEngine, *, seal_key: str) -> None:
+    def __init__(self, engine: AsyncEngine, *, seal_key: str, external: ExternalRounds | None = None) -> None:
+        """`external`: of operators with wallets of their own; none by default."""
         self._engine = engine
+        self._external = external or ExternalRounds(engine, {})
         self._seal_key = seal_key
         self.kept = months.Kept()
         # One writer for settles and voids: both are verdicts on the same keys, so they share statement and
         # order. Deposits, withdrawals and rollbacks are rare and take the account's lock themselves.
-        self._batcher: Batcher[Item, Settlement] = Batcher(
+        self._batcher: Batcher[Item, Settlement | External] = Batcher(
             "wallet.settle",
             lambda batch: ledger.settle_batch(engine, batch),
             key=lambda item: item.account_id,
@@ -75,9 +60,14 @@ class Handlers(OperatorHandlers, ReadsHandlers, ExternalHandlers):
         kind = messages.require_kind(request.kind)
         async with db.transaction(self._engine, "wallet.open_account") as conn:
             account = await transfers.open_account(
-                conn, operator_id=operator_id, player_id=player_id, currency_code=currency_code, kind=kind
+                conn,
+                operator_id=operator_id,
+                player_id=player_id,
+                currency_code=currency_code,
+                kind=kind,
+                external=self._external.keeps(operator_id),
             )
-        return wallet_pb2.OpenAccountResponse(account=messages.account(account))
+        return wallet_pb2.OpenAccountResponse(account=await self._account(account))
 
     async def GetAccount(
         self, request: wallet_pb2.GetAccountRequest, context: Context
@@ -86,7 +76,7 @@ class Handlers(OperatorHandlers, ReadsHandlers, ExternalHandlers):
         operator_id = fields.require_text(request.operator_id, "operator_id")
         async with db.transaction(self._engine, "wallet.get_account") as conn:
             account = await transfers.get_account(conn, operator_id=operator_id, account_id=account_id)
-        return wallet_pb2.GetAccountResponse(account=messages.account(account))
+        return wallet_pb2.GetAccountResponse(account=await self._account(account))
 
     async def Deposit(
         self, request: wallet_pb2.DepositRequest, context: Context
@@ -114,7 +104,7 @@ class Handlers(OperatorHandlers, ReadsHandlers, ExternalHandlers):
         results = await items.answer(
             "wallet.settle_item",
             request.requests,
-            self._batcher,
+            _Decided(self._batcher, self._external, wait_s=SETTLE_WAIT_S),
             parse=self._parse,
             reply=_reply,
         )
@@ -132,7 +122,7 @@ class Handlers(OperatorHandlers, ReadsHandlers, ExternalHandlers):
         results = await items.answer(
             "wallet.void_item",
             request.requests,
-            self._batcher,
+            _Decided(self._batcher, self._external, wait_s=VOID_WAIT_S),
             parse=self._parse_void,
             reply=_reply,
         )
@@ -144,7 +134,7 @@ class Handlers(OperatorHandlers, ReadsHandlers, ExternalHandlers):
         round_id = fields.require_uuid_text(request.round_id, "round_id")
         self.kept.require(round_id)
         async with db.transaction(self._engine, "wallet.get_settlements") as conn:
-            rows = await ledger.list_settlements(conn, round_id=round_id)
+            rows = await external_books.show(conn, await ledger.list_settlements(conn, round_id=round_id))
         if not rows:
             # Unknown, or archived since this process looked.
             await self.kept.refresh(self._engine)
@@ -152,7 +142,7 @@ class Handlers(OperatorHandlers, ReadsHandlers, ExternalHandlers):
         return wallet_pb2.GetSettlementsResponse(settlements=[messages.settlement(row) for row in rows])
 
     async def _settle(self, request: wallet_pb2.SettleRequest, *, traceparent: str) -> Settlement:
-        return await self._batcher.submit(self._parse(request, traceparent))
+        return await self._decide(self._parse(request, traceparent))
 
     def _parse(self, request: wallet_pb2.SettleRequest, traceparent: str) -> Item:
         item = messages.parse_settle(request, traceparent=traceparent)
@@ -167,25 +157,31 @@ class Handlers(OperatorHandlers, ReadsHandlers, ExternalHandlers):
         return item
 
     async def _void(self, request: wallet_pb2.VoidRequest, *, traceparent: str) -> Settlement:
-        return await self._batcher.submit(self._parse_void(request, traceparent))
+        return await self._decide(self._parse_void(request, traceparent))
+
+    async def _decide(self, item: Item) -> Settlement:
+        answer = await self._batcher.submit(item)
+        return await self._external.answer(item) if isinstance(answer, External) else answer
+
+    async def _account(self, account: Account) -> wallet_pb2.Account:
+        if account.external:
+            account = replace(account, balance_minor=await self._external.balance_minor(account))
+        return messages.account(account)
+
+
+class _Decided:
+    """The batcher, as items.answer asks it, with what operators' wallets decide among its answers."""
+
+    def __init__(
+        self, batcher: Batcher[Item, Settlement | External], external: ExternalRounds, *, wait_s: float
+    ) -> None:
+        self._batcher, self._external, self._wait_s = batcher, external, wait_s
+
+    async def submit_many(self, items: Sequence[tuple[Item, trace.Span]]) -> list[Settlement | DomainError]:
+        answers = await self._batcher.submit_many(items)
+        return await self._external.answer_many(answers, wait_s=self._wait_s)
 
 
 def _reply(settlement: Settlement, span: trace.Span, traceparent: str) -> items.Fields:
     note(settlement, span, traceparent)
     return {"settlement": messages.settlement_fields(settlement)}
-
-
-async def to_events(conn: db.Connection, rows: Sequence[OutboxRow]) -> Sequence[Sequence[events_pb2.Event]]:
-    """The events of each outbox row: one per verdict, tombstone, reversal, transfer, review or freeze."""
-    account_ids = {account_id for row in rows for account_id in row.payload["account_ids"]}
-    accounts = await store.list_account_names(conn, account_ids=sorted(account_ids))
-    return [
-        [messages.event(row.kind, item, accounts[item["account_id"]]) for item in _items(row)] for row in rows
-    ]
-
-
-def _items(row: OutboxRow) -> Iterator[dict[str, Any]]:
-    """A row holds one batch in columns, {"round_ids": [..], "statuses": [..]}; an item is one of each."""
-    names_of_items = [_SINGULAR[column] for column in row.payload]
-    for values in zip(*row.payload.values(), strict=True):
-        yield dict(zip(names_of_items, values, strict=True))

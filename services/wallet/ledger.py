@@ -11,9 +11,19 @@ from services.common import db, telemetry
 from services.common.errors import CurrencyMismatch, DomainError, IdReused, Unavailable
 from services.wallet import months, review_store, sql, store
 from services.wallet.errors import AccountNotFound, IdExpired, LedgerHalted, StakeUnknown
-from services.wallet.records import Account, Item, Known, RollbackOrder, Settlement, Status, Step, Verdict
+from services.wallet.records import (
+    Account,
+    External,
+    Item,
+    Known,
+    RollbackOrder,
+    Settlement,
+    Status,
+    Step,
+    Verdict,
+)
 
-Answer = Settlement | DomainError
+Answer = Settlement | External | DomainError
 
 
 async def settle_batch(
@@ -92,8 +102,10 @@ def answer_known(item: Item, known: Known) -> Answer | None:
     """The answer of an item that the statement did not settle; None: it was deferred, settle it again."""
     if known.expired:
         return IdExpired(field="round_id")
+    if known.external:
+        return External(item)
     if known.settlement is not None:
-        return _replay(item, known.settlement)
+        return replay(item, known.settlement)
     if known.account_currency_code is None:
         return AccountNotFound()
     if item.step is Step.VOID:
@@ -111,7 +123,8 @@ def answer_known(item: Item, known: Known) -> Answer | None:
     return LedgerHalted() if known.halted else None
 
 
-def _replay(item: Item, stored: Settlement) -> Answer:
+def replay(item: Item, stored: Settlement) -> Settlement | DomainError:
+    """The answer of an item whose key is decided: what is stored, or ID_REUSED for another body."""
     if stored.account_id != item.account_id:
         return IdReused(request_id=item.round_id)
     if item.step is Step.VOID:

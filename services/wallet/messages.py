@@ -2,13 +2,11 @@
 
 import re
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-import msgspec
 from google.protobuf.timestamp_pb2 import Timestamp
-from reelmesh.events.v1 import events_pb2
 from reelmesh.type.v1 import account_kind_pb2, error_pb2, money_pb2
 from reelmesh.wallet.v1 import wallet_pb2
 
@@ -30,16 +28,13 @@ from services.common.fields import (
 )
 from services.wallet import records
 from services.wallet.records import (
-    AccountNames,
     FreezeOrder,
     Item,
     Refusal,
     RollbackOrder,
-    Status,
     Step,
     TransferOrder,
     TransferType,
-    Verdict,
 )
 
 BATCH_SIZE_MAX = 200
@@ -290,51 +285,4 @@ def review(stored: records.Review) -> wallet_pb2.Review:
         actor=stored.actor,
         reason=stored.reason,
         create_time=create_time,
-    )
-
-
-def event(kind: str, item: Mapping[str, Any], names: AccountNames) -> events_pb2.Event:
-    """One event of an outbox row of this kind ("settle", "transfer", "freeze").
-
-    The relay gives it id and time.
-    """
-    facts: dict[str, object] = {"account_kind": names.kind.name, "currency_code": names.currency_code}
-    if kind == "freeze":
-        event_type = "account.frozen" if item["frozen"] else "account.unfrozen"
-        facts |= {"actor": item["actor"], "reason": item["reason"]}
-    elif kind == "settle":
-        event_type = "wallet.settled"
-        facts |= {
-            "round_id": item["round_id"],
-            "step": Step(item["step"]).name,
-            "status": Status(item["status"]).name,
-            "stake_minor": item["stake_minor"],
-            "win_minor": item["win_minor"],
-            "balance_after_minor": item["balance_after_minor"],
-        }
-        # A row of before this key has none.
-        if item.get("refusal"):
-            facts["refusal"] = Refusal(item["refusal"]).name
-    elif kind == "review":
-        event_type = "review.resolved" if item["verdict"] else "review.opened"
-        facts |= {
-            key: item[key] for key in ("round_id", "missing_minor", "balance_after_minor", "actor", "reason")
-        }
-        if item["verdict"]:
-            facts["verdict"] = Verdict(item["verdict"]).name
-    else:
-        event_type = "transfer.applied"
-        facts |= {
-            key: item[key] for key in ("transfer_id", "request_id", "amount_minor", "balance_after_minor")
-        }
-        if "type" in item:
-            facts["type"] = TransferType(item["type"]).name
-    return events_pb2.Event(
-        event_type=event_type,
-        operator_id=names.operator_id,
-        account_id=item["account_id"],
-        account_version=item.get("account_version", 0),
-        round_id=item.get("round_id", ""),
-        payload_json=msgspec.json.encode(facts),
-        traceparent=item["traceparent"],
     )

@@ -4,15 +4,18 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import grpc
+from msgspec.structs import replace
 from reelmesh.wallet.v1 import wallet_pb2, wallet_pb2_grpc
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from services.common import db, fields, telemetry
 from services.common.batching import Batcher
 from services.wallet import freezes, ledger, messages, months, review_store, reviews, transfers
+from services.wallet.external import ExternalRounds
 from services.wallet.notes import note
 from services.wallet.records import (
     Account,
+    External,
     FreezeOrder,
     Item,
     RollbackOrder,
@@ -32,7 +35,8 @@ class OperatorHandlers(wallet_pb2_grpc.WalletServiceServicer):
     """What game gives back, and what operators decide: corrections, freezes, reviews."""
 
     _engine: AsyncEngine
-    _batcher: Batcher[Item, Settlement]
+    _batcher: Batcher[Item, Settlement | External]
+    _external: ExternalRounds
     kept: months.Kept
 
     async def RollbackRound(
@@ -45,6 +49,9 @@ class OperatorHandlers(wallet_pb2_grpc.WalletServiceServicer):
         self, request: wallet_pb2.RollbackBetRequest, context: Context
     ) -> wallet_pb2.RollbackBetResponse:
         settlement = await self._roll_back(messages.parse_rollback(request), ledger.reverse_bet)
+        if settlement.status is Status.NEEDS_REVIEW:
+            # A win that an operator's own wallet has paid: a bet is not asked back then.
+            settlement = replace(settlement, status=Status.APPLIED)
         unchanged = wallet_pb2.UNCHANGED_UNSPECIFIED
         if settlement.status is Status.APPLIED:
             unchanged = wallet_pb2.UNCHANGED_ROUND_SETTLED
@@ -112,7 +119,9 @@ class OperatorHandlers(wallet_pb2_grpc.WalletServiceServicer):
         # An unknown round gets its tombstone first; after that the round is known, whoever was faster.
         item = Item(order.round_id, Step.VOID, order.account_id, traceparent=order.traceparent)
         settlement = await self._batcher.submit(item)
-        if settlement.status is Status.APPLIED:
+        if isinstance(settlement, External):
+            settlement = await self._external.roll_back(item, actor=order.actor, reason=order.reason)
+        elif settlement.status is Status.APPLIED:
             async with db.transaction(self._engine, "wallet.reverse") as conn:
                 settlement = await reverse(conn, order)
         note(settlement)

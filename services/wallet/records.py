@@ -4,7 +4,7 @@ import uuid
 from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import msgspec
 
@@ -91,6 +91,12 @@ class Item(NamedTuple):
     traceparent: str = ""
 
 
+class External(NamedTuple):
+    """No answer: an operator's own wallet keeps the account's money, so external.py has the word."""
+
+    item: Item
+
+
 class Settlement(msgspec.Struct, frozen=True):
     """A stored step of a round. `step` VOID: a tombstone. A Struct: hundreds are made per batch."""
 
@@ -119,6 +125,7 @@ class Known:
     stake_account_id: int | None
     halted: bool  # the auditor found the books broken: no stake is judged
     expired: bool  # its month is closed: nothing is done under its id any more
+    external: bool  # an operator's own wallet keeps the account's money
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +141,7 @@ class Account:
     balance_minor: int
     version: int
     frozen: bool
+    external: bool  # the operator's own wallet keeps the money; the balance is what is on its way there
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,3 +314,83 @@ class Review:
     reason: str
     create_time: datetime
     verdict: Verdict | None
+
+
+class CallStep(IntEnum):
+    """What a call to an operator's own wallet asks for."""
+
+    STAKE = 1
+    PAYOUT = 2
+    VOID = 3
+
+
+class CallState(IntEnum):
+    """SENT: not answered yet. STOPPED: a person gave it up, or its answer contradicts what we know."""
+
+    SENT = 1
+    DONE = 2
+    STOPPED = 3
+
+
+class Outcome(IntEnum):
+    """What an operator's wallet says became of a call."""
+
+    APPLIED = 1
+    REFUSED = 2
+    VOID = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A stored call; its key is (round_id, step)."""
+
+    round_id: str  # lower case
+    step: CallStep
+    operator_id: str
+    player_id: str
+    account_id: int
+    currency_code: str
+    amount_minor: int  # of a void the stake
+    game_id: str
+    settle_step: Step | None  # of a stake what it is part of, and what is due when it is applied
+    win_minor: int
+    traceparent: str
+    actor: str  # of a void that gives an applied stake back
+    reason: str
+    state: CallState
+    outcome: Outcome | None
+    balance_after_minor: int | None
+    attempts: int
+    last_error: str
+    next_time: datetime
+    create_time: datetime
+
+
+class Told(NamedTuple):
+    """An operator's wallet's answer."""
+
+    outcome: Outcome
+    balance_after_minor: int
+
+
+class Unanswered(Exception):
+    """A call that may have taken effect or not; the text says in one line what happened instead."""
+
+
+class OperatorWallet(Protocol):
+    """An operator's own wallet: operator_wallet.py speaks its contract, rules know only this.
+
+    Errors of every call: Unanswered.
+    """
+
+    async def stake(self, call: Call) -> Told:
+        """Takes a stake: APPLIED, REFUSED or VOID."""
+
+    async def payout(self, call: Call) -> Told:
+        """Pays a win: APPLIED or VOID."""
+
+    async def void(self, call: Call) -> Told:
+        """Gives a stake back, or sees to it that it is never taken: VOID, REFUSED or APPLIED."""
+
+    async def balance_minor(self, *, player_id: str, currency_code: str) -> int | None:
+        """A player's balance; None when the operator has no such player."""

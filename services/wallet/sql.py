@@ -5,7 +5,8 @@ from sqlalchemy import text
 # The verdicts of a whole batch. What each part must not lose:
 # input: `rn` makes "one item per account" a property of the SQL: of two, the update would apply just one.
 # locked: in account order, as everything that locks accounts, so there is no deadlock. After a wait a locking
-#   read returns the newest row, so no verdict is made on a stale balance.
+#   read returns the newest row, so no verdict is made on a stale balance. Not where an operator's own wallet
+#   keeps the money (external.py).
 # judged: while the books are broken no stake is judged (auditor.py). A payout asks for its stake; without one
 #   there is no verdict. (Not whether the stake was given back: its rollback left a tombstone on the payout's
 #   key.) `rn < 2`, because the generic plan estimates one row for `rn = 1` and joins by nested loops, N^2.
@@ -25,7 +26,7 @@ with input as materialized (
     as t(round_id, step, account_id, currency_code, stake_minor, win_minor, game_id, traceparent, ord)),
 locked as materialized (
   select account_id, currency_code, balance_minor, version, frozen from account
-  where account_id = any(cast(:account_ids as bigint[])) and type = 1
+  where account_id = any(cast(:account_ids as bigint[])) and type = 1 and not external
   order by account_id for no key update),
 judged as materialized (
   select i.*, l.balance_minor, l.version, case
@@ -80,7 +81,7 @@ left join locked l on l.account_id = i.account_id order by i.ord
 
 # The bounds of the ids spare it the partitions where none of them can be.
 FIND_KNOWN = text("""
-select a.currency_code as account_currency_code, a.currency_code, a.balance_minor,
+select a.currency_code as account_currency_code, a.external, a.currency_code, a.balance_minor,
   s.round_id, s.step_key, s.step, s.status, s.account_id, s.stake_minor, s.win_minor, s.game_id,
   s.balance_after_minor, s.account_version, s.refusal, r.round_id is not null as reversed,
   k.step as stake_step, k.account_id as stake_account_id,
@@ -160,15 +161,15 @@ on conflict (currency_code) do nothing
 
 INSERT_ACCOUNT = text("""
 insert into account (account_id, operator_id, player_id, currency_code, kind, type, house_account_id,
-  cashier_account_id)
+  cashier_account_id, external)
 values (2 * nextval('account_number') + cast(:kind as smallint) - 1, :operator_id, :player_id, :currency_code,
   cast(:kind as smallint), cast(:type as smallint), cast(:house_account_id as bigint),
-  cast(:cashier_account_id as bigint))
+  cast(:cashier_account_id as bigint), :external)
 on conflict (operator_id, player_id, currency_code, kind, type) do nothing
 """)
 
 _ACCOUNT_COLUMNS = (
-    "account_id, operator_id, player_id, currency_code, kind, type, balance_minor, version, frozen"
+    "account_id, operator_id, player_id, currency_code, kind, type, balance_minor, version, frozen, external"
 )
 
 FIND_ACCOUNT_BY_PLAYER = text(f"""
@@ -179,7 +180,7 @@ where (operator_id, player_id, currency_code, kind, type)
 
 # One statement, one snapshot: the roll-up moves amounts from the tail to the checkpoint in one transaction.
 FIND_ACCOUNT = text("""
-select account_id, operator_id, player_id, currency_code, kind, type, version, frozen,
+select account_id, operator_id, player_id, currency_code, kind, type, version, frozen, external,
   case type when 1 then balance_minor else cast(
     coalesce((select c.balance_minor from counter_checkpoint c where c.account_id = a.account_id), 0)
     + coalesce((select sum(t.amount_minor) from counter_tail t where t.account_id = a.account_id), 0)
@@ -191,6 +192,8 @@ LOCK_ACCOUNT = text(f"""
 select {_ACCOUNT_COLUMNS} from account
 where account_id = cast(:account_id as bigint) and type = 1 for no key update
 """)
+
+IS_HALTED = text("select exists (select from ledger_break where resolve_time is null)")
 
 HAS_ROUND = text("""
 select exists (select from settlement where round_id = cast(:round_id as uuid) and step_key = 0

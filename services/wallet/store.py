@@ -81,6 +81,7 @@ async def find_known(conn: AsyncConnection, items: Sequence[Item]) -> list[Known
             stake_account_id=row.stake_account_id,
             halted=row.halted,
             expired=row.expired,
+            external=bool(row.external),
         )
         for row in rows
     ]
@@ -124,6 +125,7 @@ async def insert_account(
     account_type: Type,
     house_account_id: int | None = None,
     cashier_account_id: int | None = None,
+    external: bool = False,
 ) -> Account:
     """Adds an account, or finds it."""
     key = {
@@ -134,7 +136,7 @@ async def insert_account(
         "type": int(account_type),
     }
     counters = {"house_account_id": house_account_id, "cashier_account_id": cashier_account_id}
-    await conn.execute(sql.INSERT_ACCOUNT, {**key, **counters})
+    await conn.execute(sql.INSERT_ACCOUNT, {**key, **counters, "external": external})
     return _account((await conn.execute(sql.FIND_ACCOUNT_BY_PLAYER, key)).one())
 
 
@@ -205,6 +207,11 @@ async def has_round(conn: AsyncConnection, *, account_id: int, round_id: str) ->
     """Whether the account has this round, whatever became of it."""
     asked = {"account_id": account_id, "round_id": uuid.UUID(round_id)}
     return bool((await conn.execute(sql.HAS_ROUND, asked)).scalar_one())
+
+
+async def is_halted(conn: AsyncConnection) -> bool:
+    """Whether the auditor found the books broken, and nobody has resolved it."""
+    return bool((await conn.execute(sql.IS_HALTED)).scalar_one())
 
 
 async def find_transfer(
@@ -309,4 +316,5 @@ def _account(row: Row[Any]) -> Account:
         balance_minor=row.balance_minor,
         version=row.version,
         frozen=row.frozen,
+        external=row.external,
     )

@@ -3,7 +3,7 @@
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.elements import TextClause
 
-from services.common.errors import CurrencyMismatch, DomainError, IdReused
+from services.common.errors import CurrencyMismatch, DomainError, FieldInvalid, IdReused
 from services.common.fields import AMOUNT_MINOR_MAX, uuid7
 from services.wallet import currencies, sql, store
 from services.wallet.errors import (
@@ -12,16 +12,24 @@ from services.wallet.errors import (
     BalanceTooLarge,
     DemoWithdrawal,
     InsufficientFunds,
+    LedgerHalted,
     RoundNotFound,
 )
 from services.wallet.records import Account, Kind, Transfer, TransferOrder, TransferType, Type
 
 
 async def open_account(
-    conn: AsyncConnection, *, operator_id: str, player_id: str, currency_code: str, kind: Kind
+    conn: AsyncConnection,
+    *,
+    operator_id: str,
+    player_id: str,
+    currency_code: str,
+    kind: Kind,
+    external: bool = False,
 ) -> Account:
     """Opens a player's account, and the counter-accounts it needs, or finds it.
 
+    `external`: the operator's own wallet keeps real money; play money, and accounts opened before, are ours.
     Errors: ScaleChanged, found or not: nobody may play in a currency that is worth something else now.
     """
     await currencies.pin_scale(conn, currency_code=currency_code)
@@ -51,6 +59,7 @@ async def open_account(
         account_type=Type.PLAYER,
         house_account_id=house.account_id,
         cashier_account_id=cashier.account_id,
+        external=external and kind is Kind.REAL,
     )
 
 
@@ -69,11 +78,14 @@ async def transfer(
 
     A refusal is returned, not raised: it has to be committed first. `refusal_of` makes the error.
     Errors, with nothing stored: ACCOUNT_NOT_FOUND, CURRENCY_MISMATCH, DEMO_WITHDRAWAL, ROUND_NOT_FOUND when
-    an adjustment names a round that is not this account's; ID_REUSED.
+    an adjustment names a round that is not this account's; ID_REUSED; FIELD_INVALID where the money is not
+    ours to move; LEDGER_HALTED for a withdrawal: while the books are broken it may not be the player's.
     """
     account = await store.lock_account(conn, account_id=order.account_id, statement=lock)
     if account is None or account.operator_id != order.operator_id:
         raise AccountNotFound()
+    if account.external:
+        raise FieldInvalid(field="account_id", problem="the operator's own wallet keeps its money")
     # Under the account's lock: a concurrent retry waits above and then finds our row.
     found = await _find_transfer(conn, order, replayed=True)
     if found is not None:
@@ -89,6 +101,8 @@ async def transfer(
         conn, account_id=order.account_id, round_id=order.round_id
     ):
         raise RoundNotFound()
+    if order.type is TransferType.WITHDRAWAL and await store.is_halted(conn):
+        raise LedgerHalted()
     inserted = await store.insert_transfer(conn, order, transfer_id=uuid7(), refusal=_verdict(account, order))
     # Not inserted: the same id was used at the same time for another account, whose lock is not ours.
     found = await _find_transfer(conn, order, replayed=not inserted)

@@ -15,6 +15,7 @@ from tests.contract.rows_fields import Row, grpc_spin, rest_spin
 from tests.mesh.asking import Grpc, Request, Rest, Told
 from tests.mesh.players import Player
 from tests.mesh.stage import SIMPLE_GAME_ID, STAKE_MINOR, Stage, money, new_id
+from tests.meshes import API_KEY
 
 # More than a batcher's queue takes.
 FLOOD_CALLS = 60
@@ -226,6 +227,19 @@ async def spin_with_a_frozen_session(stage: Stage) -> Request:
     return grpc_spin(player)
 
 
+async def spin_while_the_books_are_broken(stage: Stage) -> Request:
+    player = await stage.player()
+    await stage.break_books()
+    return rest_spin(player)
+
+
+async def withdrawal_while_the_books_are_broken(stage: Stage) -> Request:
+    player = await stage.player()
+    await stage.break_books()
+    body = {"request_id": new_id(), "amount": {"currency_code": "USD", "amount_minor": 1}}
+    return Rest("POST", f"/v1/players/{player.player_id}/withdrawals", API_KEY, body)
+
+
 async def full_queue(stage: Stage) -> Request:
     """More spins wait for session's database than its batcher takes."""
     player = await stage.player()
@@ -277,5 +291,12 @@ ROWS = [
     Row("UNAVAILABLE", "a spin while session is frozen", spin_with_a_frozen_session, answered_later=True),
     Row("DEADLINE_EXCEEDED", "the wallet is frozen", frozen_wallet, answered_later=True),
     Row("DEADLINE_EXCEEDED", "session is frozen", frozen_session, answered_later=True),
+    Row("LEDGER_HALTED", "a spin on broken books", spin_while_the_books_are_broken, answered_later=True),
+    Row(
+        "LEDGER_HALTED",
+        "a withdrawal on broken books",
+        withdrawal_while_the_books_are_broken,
+        answered_later=True,
+    ),
     Row("OVERLOADED", "the queue is full", full_queue, answered_later=True),
 ]

@@ -25,7 +25,7 @@ _STATES_OF_VERDICT = {
 }
 
 # What the wallet paid for each round, over both its rows, and whether it took that back.
-_PAYMENTS = """
+PAYMENTS = """
 select cast(s.round_id as text) as round_id, r.round_id is not null as reversed,
   cast(coalesce(sum(s.win_minor) filter (where s.status = 1), 0) as bigint) as win_minor
 from settlement s left join reversal r on r.round_id = s.round_id group by s.round_id, r.round_id
@@ -51,7 +51,7 @@ class Books:
         return self._engines[service].connect()
 
     async def wait_quiet(self, *, seconds_max: float = PENDING_SECONDS_MAX) -> None:
-        """Until no round is PENDING or SETTLING and every outbox is empty; fails beyond the bound."""
+        """Until no round is PENDING or SETTLING and every outbox is acknowledged; fails beyond the bound."""
         loop = asyncio.get_running_loop()
         end = loop.time() + seconds_max
         while left := await self._unquiet():
@@ -65,9 +65,14 @@ class Books:
         )
         left["rounds"] = rounds.n
         for service in ("session", "wallet", "game", "gateway"):
-            [outbox] = await self.rows(service, "select count(*) as n from outbox")
-            left[f"{service} outbox"] = outbox.n
+            left[f"{service} outbox"] = await self.unsent(service)
         return {name: count for name, count in left.items() if count}
+
+    async def unsent(self, service: str) -> int:
+        """Outbox rows that events has not acknowledged; the wallet keeps others for its auditor."""
+        query = """select count(*) as n from outbox
+            where batch_no is null or batch_no > (select coalesce(max(batch_no_acked), 0) from relay)"""
+        return int((await self.rows(service, query))[0].n)
 
     async def check(self, players: Iterable[Player]) -> None:
         """Everything: the ledger, game against wallet, answers against both, events against all."""
@@ -79,7 +84,7 @@ class Books:
             """select cast(round_id as text) as round_id, cast(request_id as text) as request_id, account_id,
                birth, state, paid_minor, balance_after_minor, stake_applied, steps from round_view""",
         )
-        check_game_against_wallet(rounds, verdicts, await self.rows("wallet", _PAYMENTS))
+        check_game_against_wallet(rounds, verdicts, await self.rows("wallet", PAYMENTS))
         for player in players:
             await self._check_answers(player, rounds)
         await self._check_events(verdicts)

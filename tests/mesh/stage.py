@@ -241,6 +241,18 @@ class Stage:
 
         self.repair(thaw)
 
+    async def break_books(self) -> None:
+        """As if the wallet's auditor had found something."""
+        await self.sql(
+            "wallet", "insert into ledger_break (invariant, detail) values ('test', 'broken by a test')"
+        )
+
+        async def resume() -> None:
+            resolved = "resolve_time = clock_timestamp(), actor = 'test', reason = 'test'"
+            await self.sql("wallet", f"update ledger_break set {resolved} where resolve_time is null")
+
+        self.repair(resume)
+
     def repair(self, work: Callable[[], Awaitable[None]]) -> None:
         """Registers what puts a broken part back."""
         self._repairs.append(work)

@@ -225,7 +225,7 @@ async def relayed(stage: Stage) -> None:
     """Returns when everything that was written down so far is an event."""
     async with asyncio.timeout(10):
         for service in set(SERVICES) - {"events"}:
-            while (await stage.books.rows(service, "select count(*) from outbox"))[0][0]:  # noqa: ASYNC110
+            while await stage.books.unsent(service):  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
 
 

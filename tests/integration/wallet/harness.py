@@ -1,6 +1,7 @@
 """A wallet to test: real handlers on a real database, called without the network; sealed requests."""
 
 import uuid
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self, cast
 
@@ -12,8 +13,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from services.common import db
 from services.common.fields import uuid7
 from services.wallet import seal, transfers
+from services.wallet.external import ExternalRounds
 from services.wallet.handlers import Context, Handlers
-from services.wallet.records import Item, Kind, Step, TransferOrder, TransferType
+from services.wallet.records import Item, Kind, OperatorWallet, Step, TransferOrder, TransferType
 from tests import invariants
 
 SEAL_KEY = "seal-key-of-the-tests"
@@ -68,9 +70,11 @@ def settle_request(
 class Wallet:
     """One replica of the wallet: own engine, own batcher. Several may share a database."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, wallets: Mapping[str, OperatorWallet] | None = None) -> None:
+        """`wallets`: of operators who keep the money themselves."""
         self.engine: AsyncEngine = db.create_engine(url, pool_size=5, application_name="test")
-        self.handlers = Handlers(self.engine, seal_key=SEAL_KEY)
+        self.external = ExternalRounds(self.engine, wallets or {})
+        self.handlers = Handlers(self.engine, seal_key=SEAL_KEY, external=self.external)
 
     async def __aenter__(self) -> Self:
         return self
@@ -79,6 +83,7 @@ class Wallet:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.handlers.drain()
+        await self.external.drain()
         await self.engine.dispose()
 
     async def open(

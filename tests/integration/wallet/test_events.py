@@ -9,7 +9,7 @@ from reelmesh.wallet.v1 import wallet_pb2
 from sqlalchemy import text
 
 from services.common.outbox import OutboxRow
-from services.wallet.handlers import to_events
+from services.wallet.outbox_events import to_events
 from tests.integration.wallet.harness import (
     CONTEXT,
     DEMO,

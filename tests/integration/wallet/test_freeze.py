@@ -188,7 +188,7 @@ async def freeze_at_once(
 ) -> list[Settlement]:
     """The verdicts of stakes that race with a freeze: all wait for the account, the freeze in the middle."""
 
-    async def stake(engine: AsyncEngine) -> Sequence[Settlement | DomainError]:
+    async def stake(engine: AsyncEngine) -> Sequence[ledger.Answer]:
         return await ledger.settle_batch(engine, [spin(account_id)], statement=statement)
 
     async def freeze(engine: AsyncEngine) -> Account:

@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import TYPE_CHECKING
 
 import pytest
@@ -36,9 +36,10 @@ IDENTITY_KEY = "identity-key-of-the-tests"
 class Process:
     """A wallet process, and channels to it under the identities that call it."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, environment: Mapping[str, str] | None = None) -> None:
+        """`environment` is added to what every one gets."""
         self.grpc_port, self.admin_port, self.nobody_port = free_ports(3)
-        environment = {
+        own = {
             **os.environ,
             "REELMESH_GRPC_PORT": str(self.grpc_port),
             "REELMESH_ADMIN_PORT": str(self.admin_port),
@@ -52,7 +53,9 @@ class Process:
             "PYTHONPATH": os.pathsep.join(sys.path),
         }
         command = [sys.executable, "-m", "services.wallet"]
-        self._process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
+        self._process = subprocess.Popen(
+            command, env={**own, **(environment or {})}, stdout=subprocess.DEVNULL
+        )
         self._channels: list[GuardedChannel] = []
 
     def stub(self, caller: str) -> "WalletServiceAsyncStub":
@@ -71,6 +74,12 @@ class Process:
             await channel.close()
         self._process.send_signal(signal.SIGTERM)
         return await asyncio.to_thread(self._process.wait, 15)
+
+    async def ended(self) -> int:
+        """The exit code of one that ends by itself."""
+        for channel in self._channels:
+            await channel.close()
+        return await asyncio.to_thread(self._process.wait, 30)
 
     def kill(self) -> None:
         """SIGKILL, when it still runs."""

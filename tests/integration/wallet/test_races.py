@@ -36,7 +36,7 @@ from tests.integration.wallet.mutants import (
     WITHOUT_ONE_PER_ACCOUNT,
 )
 
-Answers = Sequence[Settlement | DomainError]
+Answers = Sequence[ledger.Answer]
 T = TypeVar("T")
 # What one call on a new connection does to an account.
 Movement = Callable[[AsyncConnection], Awaitable[Transfer | Settlement]]
@@ -107,7 +107,7 @@ async def test_without_the_lock_all_of_them_are_applied_on_the_same_balance(
     async with Wallet(url) as broken:
         assert await overdraft(broken, url, WITHOUT_LOCK) == (8, 250)
         async with broken.engine.connect() as conn:
-            for violated in (invariants.balances_are_their_postings, invariants.versions_count_movements):
+            for violated in (invariants.balances_are_their_postings, invariants.histories_chain):
                 with pytest.raises(AssertionError, match="violated"):
                     await violated(conn)
 
@@ -174,7 +174,7 @@ async def test_without_the_account_s_lock_one_of_them_counts(
         )
         assert balance_after_minor == balance_minor
         async with broken.engine.connect() as conn:
-            for violated in (invariants.balances_are_their_postings, invariants.versions_count_movements):
+            for violated in (invariants.balances_are_their_postings, invariants.histories_chain):
                 with pytest.raises(AssertionError, match="violated"):
                     await violated(conn)
 
@@ -250,7 +250,7 @@ async def test_without_one_per_account_money_is_lost(database: Callable[[str], s
         # Two stakes were taken according to the rounds, one according to the balance.
         assert await broken.balance(account_id) == 150
         async with broken.engine.connect() as conn:
-            for violated in (invariants.postings_are_those_due, invariants.versions_count_movements):
+            for violated in (invariants.postings_are_those_due, invariants.histories_chain):
                 with pytest.raises(AssertionError, match="violated"):
                     await violated(conn)
 

@@ -111,7 +111,8 @@ class GatewayServiceServicer:
 
     def WithdrawPlayer(self, request, context):
         """Operator. Takes money out of a player's account. Idempotent on request_id, refusals included.
-        Errors: as FundPlayer, FAILED_PRECONDITION/INSUFFICIENT_FUNDS, ACCOUNT_FROZEN, DEMO_WITHDRAWAL
+        Errors: as FundPlayer, FAILED_PRECONDITION/INSUFFICIENT_FUNDS, ACCOUNT_FROZEN, DEMO_WITHDRAWAL,
+        Errors: UNAVAILABLE/LEDGER_HALTED
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -147,7 +148,8 @@ class GatewayServiceServicer:
         gets the same round.
         Errors: UNAUTHENTICATED/TOKEN_INVALID, and all that SessionService.Authorize, GameService.Play name;
         Errors: FAILED_PRECONDITION/INSUFFICIENT_FUNDS (FINAL), FAILED_PRECONDITION/ACCOUNT_FROZEN (FINAL),
-        Errors: FAILED_PRECONDITION/ROUND_VOID (FINAL), UNAVAILABLE/UNAVAILABLE (RETRY_SAME_ID)
+        Errors: FAILED_PRECONDITION/ROUND_VOID (FINAL),
+        Errors: UNAVAILABLE/UNAVAILABLE (RETRY_SAME_ID), UNAVAILABLE/LEDGER_HALTED (RETRY_SAME_ID)
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -43,7 +43,8 @@ class GatewayServiceStub:
     """
     WithdrawPlayer: _grpc.UnaryUnaryMultiCallable[_gateway_pb2.WithdrawPlayerRequest, _gateway_pb2.WithdrawPlayerResponse]
     """Operator. Takes money out of a player's account. Idempotent on request_id, refusals included.
-    Errors: as FundPlayer, FAILED_PRECONDITION/INSUFFICIENT_FUNDS, ACCOUNT_FROZEN, DEMO_WITHDRAWAL
+    Errors: as FundPlayer, FAILED_PRECONDITION/INSUFFICIENT_FUNDS, ACCOUNT_FROZEN, DEMO_WITHDRAWAL,
+    Errors: UNAVAILABLE/LEDGER_HALTED
     """
     CreateSession: _grpc.UnaryUnaryMultiCallable[_gateway_pb2.CreateSessionRequest, _gateway_pb2.CreateSessionResponse]
     """Operator. Opens a session and returns its one-time launch code. Idempotent on request_id.
@@ -63,7 +64,8 @@ class GatewayServiceStub:
     gets the same round.
     Errors: UNAUTHENTICATED/TOKEN_INVALID, and all that SessionService.Authorize, GameService.Play name;
     Errors: FAILED_PRECONDITION/INSUFFICIENT_FUNDS (FINAL), FAILED_PRECONDITION/ACCOUNT_FROZEN (FINAL),
-    Errors: FAILED_PRECONDITION/ROUND_VOID (FINAL), UNAVAILABLE/UNAVAILABLE (RETRY_SAME_ID)
+    Errors: FAILED_PRECONDITION/ROUND_VOID (FINAL),
+    Errors: UNAVAILABLE/UNAVAILABLE (RETRY_SAME_ID), UNAVAILABLE/LEDGER_HALTED (RETRY_SAME_ID)
     """
     Act: _grpc.UnaryUnaryMultiCallable[_gateway_pb2.ActRequest, _gateway_pb2.ActResponse]
     """Player. A choice in an open round. Idempotent on (round_id, step).
@@ -99,7 +101,8 @@ class GatewayServiceAsyncStub(GatewayServiceStub):
     """
     WithdrawPlayer: _aio.UnaryUnaryMultiCallable[_gateway_pb2.WithdrawPlayerRequest, _gateway_pb2.WithdrawPlayerResponse]  # type: ignore[assignment]
     """Operator. Takes money out of a player's account. Idempotent on request_id, refusals included.
-    Errors: as FundPlayer, FAILED_PRECONDITION/INSUFFICIENT_FUNDS, ACCOUNT_FROZEN, DEMO_WITHDRAWAL
+    Errors: as FundPlayer, FAILED_PRECONDITION/INSUFFICIENT_FUNDS, ACCOUNT_FROZEN, DEMO_WITHDRAWAL,
+    Errors: UNAVAILABLE/LEDGER_HALTED
     """
     CreateSession: _aio.UnaryUnaryMultiCallable[_gateway_pb2.CreateSessionRequest, _gateway_pb2.CreateSessionResponse]  # type: ignore[assignment]
     """Operator. Opens a session and returns its one-time launch code. Idempotent on request_id.
@@ -119,7 +122,8 @@ class GatewayServiceAsyncStub(GatewayServiceStub):
     gets the same round.
     Errors: UNAUTHENTICATED/TOKEN_INVALID, and all that SessionService.Authorize, GameService.Play name;
     Errors: FAILED_PRECONDITION/INSUFFICIENT_FUNDS (FINAL), FAILED_PRECONDITION/ACCOUNT_FROZEN (FINAL),
-    Errors: FAILED_PRECONDITION/ROUND_VOID (FINAL), UNAVAILABLE/UNAVAILABLE (RETRY_SAME_ID)
+    Errors: FAILED_PRECONDITION/ROUND_VOID (FINAL),
+    Errors: UNAVAILABLE/UNAVAILABLE (RETRY_SAME_ID), UNAVAILABLE/LEDGER_HALTED (RETRY_SAME_ID)
     """
     Act: _aio.UnaryUnaryMultiCallable[_gateway_pb2.ActRequest, _gateway_pb2.ActResponse]  # type: ignore[assignment]
     """Player. A choice in an open round. Idempotent on (round_id, step).
@@ -164,7 +168,8 @@ class GatewayServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_gateway_pb2.WithdrawPlayerResponse, _abc.Awaitable[_gateway_pb2.WithdrawPlayerResponse]]:
         """Operator. Takes money out of a player's account. Idempotent on request_id, refusals included.
-        Errors: as FundPlayer, FAILED_PRECONDITION/INSUFFICIENT_FUNDS, ACCOUNT_FROZEN, DEMO_WITHDRAWAL
+        Errors: as FundPlayer, FAILED_PRECONDITION/INSUFFICIENT_FUNDS, ACCOUNT_FROZEN, DEMO_WITHDRAWAL,
+        Errors: UNAVAILABLE/LEDGER_HALTED
         """
 
     @_abc_1.abstractmethod
@@ -208,7 +213,8 @@ class GatewayServiceServicer(metaclass=_abc_1.ABCMeta):
         gets the same round.
         Errors: UNAUTHENTICATED/TOKEN_INVALID, and all that SessionService.Authorize, GameService.Play name;
         Errors: FAILED_PRECONDITION/INSUFFICIENT_FUNDS (FINAL), FAILED_PRECONDITION/ACCOUNT_FROZEN (FINAL),
-        Errors: FAILED_PRECONDITION/ROUND_VOID (FINAL), UNAVAILABLE/UNAVAILABLE (RETRY_SAME_ID)
+        Errors: FAILED_PRECONDITION/ROUND_VOID (FINAL),
+        Errors: UNAVAILABLE/UNAVAILABLE (RETRY_SAME_ID), UNAVAILABLE/LEDGER_HALTED (RETRY_SAME_ID)
         """
 
     @_abc_1.abstractmethod

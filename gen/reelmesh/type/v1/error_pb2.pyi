@@ -168,7 +168,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_ACCOUNT_FROZEN: _ErrorReason.ValueType  # 49
     """The account is frozen: no stakes, no withdrawals. The refusal is stored, a new id is needed."""
     ERROR_REASON_LEDGER_HALTED: _ErrorReason.ValueType  # 50
-    """The wallet's auditor found the books broken: no stake is taken until an operator has looked. Payouts and reads go on."""
+    """The wallet's auditor found the books broken: no stake or withdrawal is taken until an operator has looked. Payouts, deposits and reads go on."""
     ERROR_REASON_ID_EXPIRED: _ErrorReason.ValueType  # 51
     """The id is older than what is kept: it was archived, and nothing is done under it again."""
     ERROR_REASON_TRANSACTION_NOT_FOUND: _ErrorReason.ValueType  # 52
@@ -280,7 +280,7 @@ ERROR_REASON_BATCH_OUT_OF_ORDER: ErrorReason.ValueType  # 48
 ERROR_REASON_ACCOUNT_FROZEN: ErrorReason.ValueType  # 49
 """The account is frozen: no stakes, no withdrawals. The refusal is stored, a new id is needed."""
 ERROR_REASON_LEDGER_HALTED: ErrorReason.ValueType  # 50
-"""The wallet's auditor found the books broken: no stake is taken until an operator has looked. Payouts and reads go on."""
+"""The wallet's auditor found the books broken: no stake or withdrawal is taken until an operator has looked. Payouts, deposits and reads go on."""
 ERROR_REASON_ID_EXPIRED: ErrorReason.ValueType  # 51
 """The id is older than what is kept: it was archived, and nothing is done under it again."""
 ERROR_REASON_TRANSACTION_NOT_FOUND: ErrorReason.ValueType  # 52

@@ -188,6 +188,7 @@ class WalletServiceServicer:
         Errors: FAILED_PRECONDITION/INSUFFICIENT_FUNDS
         Errors: FAILED_PRECONDITION/ACCOUNT_FROZEN
         Errors: FAILED_PRECONDITION/DEMO_WITHDRAWAL
+        Errors: UNAVAILABLE/LEDGER_HALTED
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -203,6 +204,7 @@ class WalletServiceServicer:
         Errors: FAILED_PRECONDITION/STAKE_UNKNOWN
         Errors: ALREADY_EXISTS/ID_REUSED
         Errors: FAILED_PRECONDITION/ID_EXPIRED
+        Errors: UNAVAILABLE/LEDGER_HALTED, of a stake; nothing is stored
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

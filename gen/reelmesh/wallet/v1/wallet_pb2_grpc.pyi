@@ -58,6 +58,7 @@ class WalletServiceStub:
     Errors: FAILED_PRECONDITION/INSUFFICIENT_FUNDS
     Errors: FAILED_PRECONDITION/ACCOUNT_FROZEN
     Errors: FAILED_PRECONDITION/DEMO_WITHDRAWAL
+    Errors: UNAVAILABLE/LEDGER_HALTED
     """
     Settle: _grpc.UnaryUnaryMultiCallable[_wallet_pb2.SettleRequest, _wallet_pb2.SettleResponse]
     """Takes the stake and pays the win of a round in one atomic step, or one of the two (R8).
@@ -69,6 +70,7 @@ class WalletServiceStub:
     Errors: FAILED_PRECONDITION/STAKE_UNKNOWN
     Errors: ALREADY_EXISTS/ID_REUSED
     Errors: FAILED_PRECONDITION/ID_EXPIRED
+    Errors: UNAVAILABLE/LEDGER_HALTED, of a stake; nothing is stored
     """
     BatchSettle: _grpc.UnaryUnaryMultiCallable[_wallet_pb2.BatchSettleRequest, _wallet_pb2.BatchSettleResponse]
     """Settles many rounds in one statement; every item has its own answer. Idempotent as Settle."""
@@ -194,6 +196,7 @@ class WalletServiceAsyncStub(WalletServiceStub):
     Errors: FAILED_PRECONDITION/INSUFFICIENT_FUNDS
     Errors: FAILED_PRECONDITION/ACCOUNT_FROZEN
     Errors: FAILED_PRECONDITION/DEMO_WITHDRAWAL
+    Errors: UNAVAILABLE/LEDGER_HALTED
     """
     Settle: _aio.UnaryUnaryMultiCallable[_wallet_pb2.SettleRequest, _wallet_pb2.SettleResponse]  # type: ignore[assignment]
     """Takes the stake and pays the win of a round in one atomic step, or one of the two (R8).
@@ -205,6 +208,7 @@ class WalletServiceAsyncStub(WalletServiceStub):
     Errors: FAILED_PRECONDITION/STAKE_UNKNOWN
     Errors: ALREADY_EXISTS/ID_REUSED
     Errors: FAILED_PRECONDITION/ID_EXPIRED
+    Errors: UNAVAILABLE/LEDGER_HALTED, of a stake; nothing is stored
     """
     BatchSettle: _aio.UnaryUnaryMultiCallable[_wallet_pb2.BatchSettleRequest, _wallet_pb2.BatchSettleResponse]  # type: ignore[assignment]
     """Settles many rounds in one statement; every item has its own answer. Idempotent as Settle."""
@@ -351,6 +355,7 @@ class WalletServiceServicer(metaclass=_abc_1.ABCMeta):
         Errors: FAILED_PRECONDITION/INSUFFICIENT_FUNDS
         Errors: FAILED_PRECONDITION/ACCOUNT_FROZEN
         Errors: FAILED_PRECONDITION/DEMO_WITHDRAWAL
+        Errors: UNAVAILABLE/LEDGER_HALTED
         """
 
     @_abc_1.abstractmethod
@@ -368,6 +373,7 @@ class WalletServiceServicer(metaclass=_abc_1.ABCMeta):
         Errors: FAILED_PRECONDITION/STAKE_UNKNOWN
         Errors: ALREADY_EXISTS/ID_REUSED
         Errors: FAILED_PRECONDITION/ID_EXPIRED
+        Errors: UNAVAILABLE/LEDGER_HALTED, of a stake; nothing is stored
         """
 
     @_abc_1.abstractmethod

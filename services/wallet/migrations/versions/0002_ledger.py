@@ -68,8 +68,10 @@ create table ledger_break (
 create index settlement_statement on settlement (account_id, account_version) where account_version > 0;
 create index reversal_statement on reversal (account_id, account_version);
 create index transfer_statement on transfer (account_id, account_version) where account_version > 0;
--- Days and windows read by time: rows come in its order, so a summary per range of pages finds them.
-create index settlement_time on settlement using brin (create_time) with (pages_per_range = 32);
+-- Days and windows read by time: rows come in its order, so a summary per range of pages finds them. One that
+-- is full is summarised soon: a window must not read all that came since the last vacuum.
+create index settlement_time on settlement using brin (create_time)
+  with (pages_per_range = 32, autosummarize = on);
 create index reversal_time on reversal (create_time);
 create index transfer_time on transfer (create_time);
 

@@ -1,0 +1,109 @@
+"""`make stuck`: calls to operators' own wallets that were not answered: listed, sent again, stopped."""
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+from reelmesh.wallet.v1 import wallet_pb2, wallet_pb2_grpc
+from rich.console import Console
+from rich.table import Table
+
+from deploy.local.errors import LocalError
+from services.common.client import GuardedChannel
+from services.common.errors import DomainError
+
+_STEPS = {
+    "stake": wallet_pb2.EXTERNAL_STEP_STAKE,
+    "payout": wallet_pb2.EXTERNAL_STEP_PAYOUT,
+    "void": wallet_pb2.EXTERNAL_STEP_VOID,
+}
+_NAMES = {number: name for name, number in _STEPS.items()}
+_ACTIONS = {"force": wallet_pb2.STUCK_ACTION_FORCE, "stop": wallet_pb2.STUCK_ACTION_STOP}
+
+
+def stuck(
+    console: Console,
+    *,
+    target: str,
+    keys_path: Path,
+    operator_id: str,
+    call: str,
+    action: str,
+    actor: str,
+    reason: str,
+) -> None:
+    """Without `call` the list; with it ("<round_id>/<step>") the action on it. Raises LocalError."""
+    round_id, _, step = call.partition("/")
+    if call and (step not in _STEPS or action not in _ACTIONS or not (actor and reason)):
+        raise LocalError("CALL=<round id>/<stake|payout|void> ACTION=<force|stop> ACTOR=<who> REASON=<why>")
+    if not keys_path.exists():
+        raise LocalError("no mesh found: start it with `make run` first")
+    key = json.loads(keys_path.read_text())["identity_key"]
+    try:
+        asyncio.run(_stuck(console, target, key, operator_id, round_id, step, action, actor, reason))
+    except DomainError as error:
+        raise LocalError(str(error)) from None
+
+
+async def _stuck(
+    console: Console,
+    target: str,
+    key: str,
+    operator_id: str,
+    round_id: str,
+    step: str,
+    action: str,
+    actor: str,
+    reason: str,
+) -> None:
+    # What an operator decides reaches the wallet through the gateway; on this machine we stand in for it.
+    channel = GuardedChannel(target, caller="gateway", identity_key=key)
+    stub: Any = channel.stub(wallet_pb2_grpc.WalletServiceStub)
+    try:
+        if not round_id:
+            _print(console, operator_id, await _list(stub, operator_id))
+            return
+        request = wallet_pb2.ResolveStuckCallRequest(
+            operator_id=operator_id,
+            round_id=round_id,
+            step=_STEPS[step],
+            action=_ACTIONS[action],
+            actor=actor,
+            reason=reason,
+        )
+        call = (await stub.ResolveStuckCall(request)).call
+        state = "stopped" if call.stopped else f"sent {call.attempts} times"
+        console.print(f"{call.round_id}/{step}: {state} {call.last_error}".rstrip(), markup=False)
+    finally:
+        await channel.close()
+
+
+async def _list(stub: Any, operator_id: str) -> list[wallet_pb2.StuckCall]:
+    calls: list[wallet_pb2.StuckCall] = []
+    request = wallet_pb2.ListStuckCallsRequest(operator_id=operator_id, page_size=200)
+    while True:
+        page = await stub.ListStuckCalls(request)
+        calls += page.calls
+        if not page.next_page_token:
+            return calls
+        request.page_token = page.next_page_token
+
+
+def _print(console: Console, operator_id: str, calls: list[wallet_pb2.StuckCall]) -> None:
+    if not calls:
+        console.print(f"operator {operator_id}: every call to its wallet is answered", markup=False)
+        return
+    table = Table("call", "account", "amount", "sent", "first", "next", "last error")
+    for call in calls:
+        next_time = f"{call.next_time.ToDatetime():%H:%M:%S}" if call.HasField("next_time") else "-"
+        table.add_row(
+            f"{call.round_id}/{_NAMES[call.step]}",
+            str(call.account_id),
+            f"{call.amount.amount_minor} {call.amount.currency_code}",
+            str(call.attempts),
+            f"{call.create_time.ToDatetime():%m-%d %H:%M:%S}",
+            "stopped" if call.stopped else next_time,
+            call.last_error,
+        )
+    console.print(table)

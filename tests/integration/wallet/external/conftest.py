@@ -1,0 +1,45 @@
+"""One operator's wallet process; a player of its own per test."""
+
+import tempfile
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from deploy.local.databases import Server
+from tests.databases import Databases
+from tests.integration.wallet.external.stage import Line, Stage
+from tests.integration.wallet.harness import OPERATOR, Wallet
+from tests.operators import Operator
+
+
+@pytest.fixture(scope="package")
+def operator(server: Server) -> Iterator[Operator]:
+    with tempfile.TemporaryDirectory(prefix="reelmesh-operator-") as directory:
+        operator = Operator(server, Path(directory), operator_id=OPERATOR)
+        operator.start()
+        yield operator
+        operator.close()
+
+
+@pytest.fixture(scope="package")
+def external_url(databases: Databases) -> Iterator[str]:
+    url = databases.create("wallet")
+    yield url
+    databases.drop(url)
+
+
+@pytest.fixture
+async def stage(external_url: str, operator: Operator) -> AsyncIterator[Stage]:
+    """At the end every invariant of our books holds, external rounds included."""
+    client = operator.client()
+    line = Line(client)
+    async with Wallet(external_url, wallets={OPERATOR: line}) as wallet:
+        player_id = str(uuid.uuid4())
+        await operator.open(player_id, balance=1000)
+        stage = Stage(wallet, operator, line, player_id, await wallet.open(player_id=player_id))
+        yield stage
+        await stage.quiet()
+        await wallet.check()
+    await client.close()
