@@ -75,7 +75,10 @@ async def reviews_end_as_they_say(conn: AsyncConnection) -> None:
         conn,
         """
         select round_id from review v where not exists (
-          select from settlement s where s.round_id = v.round_id and s.step_key = 0)""",
+          select from settlement s where s.round_id = v.round_id and s.step_key = 0)
+        and v.round_id >= (
+          select month_id(cast(max(month) + interval '1 month' as date)) from ledger_month
+          where archive_time is not null)""",
     )
 
 

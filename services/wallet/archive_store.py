@@ -46,15 +46,19 @@ from (
 where start is not null order by month
 """)
 
-# A stake that waits for its payout, whoever sends it; a rollback that waits for a person.
+# A stake that may wait for its payout: a lost round needs none (R8), and an old one is no longer waited for.
+# A rollback that waits for a person, and a call that an operator's wallet has not answered.
 _LIST_UNFINISHED = """
 select cast(s.round_id as text), 'a stake without payout' from settlement_{month} s
-where s.step = 2 and s.status = 1
+where s.step = 2 and s.status = 1 and s.create_time > clock_timestamp() - interval '90 days'
   and not exists (select from settlement_{month} p where p.round_id = s.round_id and p.step_key = 1)
   and not exists (select from reversal_{month} r where r.round_id = s.round_id)
 union all
 select cast(round_id as text), 'in review' from review
 where verdict is null and round_id >= cast(:id_min as uuid) and round_id < cast(:id_end as uuid)
+union all
+select cast(round_id as text), 'a call to an operator''s wallet' from external_call
+where state <> 2 and round_id >= cast(:id_min as uuid) and round_id < cast(:id_end as uuid)
 order by 1 limit 10
 """
 

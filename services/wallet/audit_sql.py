@@ -203,7 +203,8 @@ having sum(coalesce(d.amount_minor, 0) + a.balance_minor) <> 0
 
 # Outbox rows stay for a while after they were sent. `told_from`: what is told from then on is compared; of
 # what is stored, only that which is younger than everything that was ever deleted (kept_since) must be told.
-# One statement writes both, so what is told was stored at most as long ago as a statement may take.
+# One statement writes both, so what is told was stored at most as long ago as a statement may take. What was
+# archived meanwhile is not looked for.
 _EVENTS = """
 with kept as (
   select coalesce(max(case when kept_by = holder then kept_since else 'infinity' end), '-infinity') as since
@@ -211,6 +212,9 @@ with kept as (
 told_from as (
   select greatest(cast(:since as timestamptz), least(k.since, o.since)) as since, k.since as since_kept
   from kept k cross join (select min(create_time) as since from outbox) o),
+archived as (
+  select month_id(cast(max(month) + interval '1 month' as date)) as id_end from ledger_month
+  where archive_time is not null),
 told as (
   select t.round_id as id, case when t.status = 4 and t.step in (1, 2) then 'r' else 's' end as fact, t.step,
     t.status, t.account_id, t.account_version, t.stake_minor, t.win_minor, t.balance_after_minor
@@ -222,6 +226,7 @@ told as (
     c.stakes_minor, c.wins_minor, c.balances_after_minor)
     as t(round_id, step, status, account_id, account_version, stake_minor, win_minor, balance_after_minor)
   where o.kind = 'settle' and o.create_time >= (select since from told_from)
+    and t.round_id >= (select id_end from archived)
   union all
   select t.transfer_id, 't', t.type, cast(1 as smallint), t.account_id, t.account_version, t.amount_minor,
     cast(0 as bigint), t.balance_after_minor
@@ -231,7 +236,8 @@ told as (
   cross join lateral unnest(c.transfer_ids, c.types, c.account_ids, c.account_versions, c.amounts_minor,
     c.balances_after_minor)
     as t(transfer_id, type, account_id, account_version, amount_minor, balance_after_minor)
-  where o.kind = 'transfer' and o.create_time >= (select since from told_from)),
+  where o.kind = 'transfer' and o.create_time >= (select since from told_from)
+    and t.transfer_id >= (select id_end from archived)),
 stored as (
   select round_id as id, 's' as fact, step, status, account_id, account_version, stake_minor,
     case when status = 1 then win_minor else 0 end as win_minor, balance_after_minor, create_time
@@ -356,41 +362,7 @@ SELDOM = "I5 mirrors"
 PLAN_EACH_TIME = text("set local plan_cache_mode = force_custom_plan")
 WITHOUT_JIT = text("set local jit = off")
 
-# All that has a create_time before `horizon` is committed or gone by the next snapshot: whoever writes still
-# began at the horizon or later, and who has no transaction id yet has locked no account. Before the pass.
-CLAIM = text("""
-update auditor set due_time = clock_timestamp() + make_interval(secs => :lease_s)
-where due_time <= clock_timestamp()
-returning cast(since as text) as since,
-  cast((select least(min(xact_start), clock_timestamp()) from pg_stat_activity
-        where datname = current_database() and backend_xid is not null) as text) as horizon,
-  counters_time < clock_timestamp() - make_interval(secs => :seldom_s) as seldom
-""")
-
-MOVE_ON = text("""
-update auditor set since = cast(:horizon as timestamptz),
-  due_time = clock_timestamp() + make_interval(secs => :interval_s),
-  counters_time = case when :seldom then clock_timestamp() else counters_time end
-""")
-
-WIDEN = text("select cast(cast(:since as timestamptz) - make_interval(secs => :seconds) as text)")
-
 _COUNTED = (*_ROUNDS, "posting", "account", "counter_checkpoint", "counter_tail", "outbox")
 COUNT_ROWS = text(
     " union all ".join(f"select '{table}' as name, count(*) as rows from {table}" for table in _COUNTED)
 )
-
-INSERT_BREAK = text("""
-insert into ledger_break (invariant, detail, violations) values (:invariant, :detail, :violations)
-on conflict (invariant) where resolve_time is null do nothing returning break_id
-""")
-
-LIST_OPEN_BREAKS = text("""
-select break_id, invariant, detail, violations, find_time from ledger_break
-where resolve_time is null order by break_id
-""")
-
-RESOLVE_BREAKS = text("""
-update ledger_break set resolve_time = clock_timestamp(), actor = :actor, reason = :reason
-where resolve_time is null returning break_id, invariant, detail, violations, find_time
-""")

@@ -18,7 +18,7 @@ from opentelemetry.metrics import CallbackOptions, Meter, Observation
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from services.common import db
-from services.wallet import audit_sql
+from services.wallet import audit_sql, audit_state_sql
 from services.wallet.audit_sql import Check
 
 log = logging.getLogger(__name__)
@@ -89,13 +89,13 @@ class Auditor:
         """One window pass; False when a replica makes it, or made it within the interval."""
         async with db.transaction(self._engine, "wallet.audit_claim", links=()) as conn:
             values = {"lease_s": LEASE_S, "seldom_s": SELDOM_S}
-            claim = (await conn.execute(audit_sql.CLAIM, values)).one_or_none()
+            claim = (await conn.execute(audit_state_sql.CLAIM, values)).one_or_none()
         if claim is not None:
             found = await audit_window(self._engine, since=claim.since, seldom=claim.seldom)
             async with db.transaction(self._engine, "wallet.audit_end", links=()) as conn:
                 await _store_breaks(conn, found)
                 end = {"horizon": claim.horizon, "interval_s": self._interval_s, "seldom": claim.seldom}
-                await conn.execute(audit_sql.MOVE_ON, end)
+                await conn.execute(audit_state_sql.MOVE_ON, end)
         async with self._engine.connect() as conn:
             self._open = {open_.invariant: open_.violations for open_ in await list_open_breaks(conn)}
         return claim is not None
@@ -122,7 +122,7 @@ async def audit_window(engine: AsyncEngine, *, since: str, seldom: bool = True) 
         found = await _broken(conn, checks, since=since)
     if found:
         async with _snapshot(engine) as conn:
-            widened = await conn.execute(audit_sql.WIDEN, {"since": since, "seconds": CONFIRM_S})
+            widened = await conn.execute(audit_state_sql.WIDEN, {"since": since, "seconds": CONFIRM_S})
             found = await _broken(conn, [finding.check for finding in found], since=widened.scalar_one())
     return found
 
@@ -144,12 +144,12 @@ async def audit_everything(engine: AsyncEngine) -> tuple[list[Finding], dict[str
 
 async def list_open_breaks(conn: AsyncConnection) -> list[Break]:
     """What stops the taking of stakes."""
-    return [Break(**row._asdict()) for row in await conn.execute(audit_sql.LIST_OPEN_BREAKS)]
+    return [Break(**row._asdict()) for row in await conn.execute(audit_state_sql.LIST_OPEN_BREAKS)]
 
 
 async def resume(conn: AsyncConnection, *, actor: str, reason: str) -> list[Break]:
     """Resolves every open break, for the record: stakes are taken again. Returns what was resolved."""
-    rows = await conn.execute(audit_sql.RESOLVE_BREAKS, {"actor": actor, "reason": reason})
+    rows = await conn.execute(audit_state_sql.RESOLVE_BREAKS, {"actor": actor, "reason": reason})
     return [Break(**row._asdict()) for row in rows]
 
 
@@ -180,7 +180,9 @@ async def _find(conn: AsyncConnection, check: Check, *, since: str = FOREVER, wh
 async def _store_breaks(conn: AsyncConnection, found: Iterable[Finding]) -> None:
     for finding in found:
         values = {"invariant": finding.check.name, "detail": ", ".join(finding.details)}
-        stored = await conn.execute(audit_sql.INSERT_BREAK, {**values, "violations": finding.violations})
+        stored = await conn.execute(
+            audit_state_sql.INSERT_BREAK, {**values, "violations": finding.violations}
+        )
         if stored.first() is not None:
             log.error(
                 "the books are broken, no stake is taken: %s: %d violations: %s",

@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from services.common import db
 from services.common.errors import CurrencyMismatch, DomainError, IdReused, Unavailable
-from services.wallet import external_books, external_store, ledger
+from services.wallet import external_books, external_store, ledger, store
 from services.wallet.errors import AccountNotFound, LedgerHalted, RoundNotFound, StakeUnknown
 from services.wallet.external_books import find_settled, insert_call, item_of, lock_round
 from services.wallet.records import (
@@ -187,7 +187,7 @@ class ExternalRounds:
                 await external_store.send_again(conn, call)
             else:
                 _require_currency(round_.account, item)
-                if await external_store.is_halted(conn):
+                if await store.is_halted(conn):
                     raise LedgerHalted()
                 if round_.account.frozen:
                     await external_store.settle(

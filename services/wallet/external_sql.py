@@ -17,8 +17,6 @@ _TOLD = """
 assert sql.SETTLE.text.count(_JUDGED) == sql.SETTLE.text.count(" and not external") == 1
 SETTLE = text(sql.SETTLE.text.replace(_JUDGED, _TOLD).replace(" and not external", " and external"))
 
-IS_HALTED = text("select exists (select from ledger_break where resolve_time is null)")
-
 _CALLS = """
 select c.round_id, c.step, c.operator_id, a.player_id, c.account_id, a.currency_code, c.amount_minor,
   c.game_id, c.settle_step, c.win_minor, c.traceparent, c.actor, c.reason, c.state, c.outcome,

@@ -7,8 +7,7 @@ from typing import Any
 from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.common import arrays
-from services.wallet import external_sql
+from services.wallet import external_sql, store
 from services.wallet.records import Call, CallState, CallStep, Item, Outcome, Refusal, Status, Step
 
 
@@ -16,29 +15,9 @@ async def settle(
     conn: AsyncConnection, item: Item, *, status: Status = Status.APPLIED, refusal: Refusal = Refusal.NONE
 ) -> bool:
     """Stores an item with the operator's verdict on its stake, and carries it out. False: key taken."""
-    row = (
-        await conn.execute(
-            external_sql.SETTLE,
-            {
-                "round_ids": arrays.plain([item.round_id]),
-                "steps": arrays.plain([int(item.step)]),
-                "account_ids": arrays.plain([item.account_id]),
-                "currency_codes": arrays.plain([item.currency_code or '""']),
-                "stakes_minor": arrays.plain([item.stake_minor]),
-                "wins_minor": arrays.plain([item.win_minor]),
-                "game_ids": arrays.texts([item.game_id]),
-                "traceparents": arrays.texts([item.traceparent]),
-                "status": int(status),
-                "refusal": int(refusal),
-            },
-        )
-    ).one()
+    verdict = {"status": int(status), "refusal": int(refusal)}
+    row = (await conn.execute(external_sql.SETTLE, store.settle_parameters([item]) | verdict)).one()
     return row[0] is not None
-
-
-async def is_halted(conn: AsyncConnection) -> bool:
-    """Whether the auditor found the books broken: no stake is taken."""
-    return bool((await conn.execute(external_sql.IS_HALTED)).scalar_one())
 
 
 async def list_calls(conn: AsyncConnection, *, round_id: str) -> list[Call]:

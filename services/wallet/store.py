@@ -40,25 +40,27 @@ async def settle(
 
     Errors: psycopg's CheckViolation, nothing done, when an id's month has no partition.
     """
-    payouts = [item.round_id for item in items if item.step is Step.PAYOUT]
-    rows = await conn.execute(
-        statement,
-        {
-            "round_ids": arrays.plain(item.round_id for item in items),
-            "steps": arrays.plain(int(item.step) for item in items),
-            "account_ids": arrays.plain(item.account_id for item in items),
-            "currency_codes": arrays.plain(item.currency_code or '""' for item in items),
-            "stakes_minor": arrays.plain(item.stake_minor for item in items),
-            "wins_minor": arrays.plain(item.win_minor for item in items),
-            "game_ids": arrays.texts(item.game_id for item in items),
-            "traceparents": arrays.texts(item.traceparent for item in items),
-            "payout_id_min": min(payouts, default=None),
-            "payout_id_max": max(payouts, default=None),
-        },
-    )
+    rows = await conn.execute(statement, settle_parameters(items))
     return [
         None if row[0] is None else _settled(item, *row) for item, row in zip(items, list(rows), strict=True)
     ]
+
+
+def settle_parameters(items: Sequence[Item]) -> dict[str, Any]:
+    """A batch as sql.SETTLE takes it: in columns."""
+    payouts = [item.round_id for item in items if item.step is Step.PAYOUT]
+    return {
+        "round_ids": arrays.plain(item.round_id for item in items),
+        "steps": arrays.plain(int(item.step) for item in items),
+        "account_ids": arrays.plain(item.account_id for item in items),
+        "currency_codes": arrays.plain(item.currency_code or '""' for item in items),
+        "stakes_minor": arrays.plain(item.stake_minor for item in items),
+        "wins_minor": arrays.plain(item.win_minor for item in items),
+        "game_ids": arrays.texts(item.game_id for item in items),
+        "traceparents": arrays.texts(item.traceparent for item in items),
+        "payout_id_min": min(payouts, default=None),
+        "payout_id_max": max(payouts, default=None),
+    }
 
 
 async def find_known(conn: AsyncConnection, items: Sequence[Item]) -> list[Known]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from reelmesh.wallet.v1 import wallet_pb2
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -16,7 +17,7 @@ from services.wallet import archive, archive_files, archive_store, counters, sto
 from services.wallet.archive import ArchiveError
 from services.wallet.records import Item, Step, TransferOrder, TransferType
 from tests import invariants
-from tests.integration.wallet.harness import OPERATOR, PAYOUT, STAKE, Wallet
+from tests.integration.wallet.harness import NEEDS_REVIEW, OPERATOR, PAYOUT, STAKE, Wallet
 from tests.integration.wallet.months import find_month, ids_in, lay_months, month_at
 
 OLD, NEXT = month_at(-3), month_at(-2)
@@ -166,12 +167,9 @@ async def test_a_month_with_unfinished_rounds_stays_open(old_wallet: Wallet, tmp
     await wallet.settle(account_id, round_id=waiting, step=STAKE, stake=20)
     await wallet.settle(account_id, round_id=given_back, step=STAKE, stake=20)
     await wallet.roll_back(account_id, given_back)
-    await wallet.settle(account_id, round_id=reviewed, stake=20, win=10)
-    async with wallet.engine.begin() as conn:
-        review = text("""
-            insert into review (round_id, account_id, missing_minor, balance_minor, actor, reason)
-            values (cast(:round_id as uuid), :account_id, 1, 0, 'tester', 'test')""")
-        await conn.execute(review, {"round_id": reviewed, "account_id": account_id})
+    await wallet.settle(account_id, round_id=reviewed, stake=20, win=5000)
+    await wallet.withdraw(account_id, await wallet.balance(account_id) - 10)
+    assert (await wallet.roll_back(account_id, reviewed)).status == NEEDS_REVIEW
     with pytest.raises(ArchiveError) as refused:
         await run(wallet, tmp_path)
     assert f"{waiting}: a stake without payout" in str(refused.value)
@@ -181,8 +179,7 @@ async def test_a_month_with_unfinished_rounds_stays_open(old_wallet: Wallet, tmp
     await wallet.settle(account_id, round_id=waiting, step=PAYOUT, win=5)
     with pytest.raises(ArchiveError, match="in review"):
         await run(wallet, tmp_path)
-    async with wallet.engine.begin() as conn:
-        await conn.execute(text("update review set verdict = 1, verdict_time = now()"))
+    await wallet.resolve(reviewed, wallet_pb2.REVIEW_VERDICT_SETTLED)
     assert await run(wallet, tmp_path) == [OLD]
 
 

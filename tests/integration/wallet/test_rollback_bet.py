@@ -108,10 +108,7 @@ async def test_a_bet_is_given_back_to_nobody_else(wallet: Wallet) -> None:
 async def test_a_frozen_account_gets_its_stake_back(wallet: Wallet) -> None:
     account_id, round_id = await wallet.open(balance=500), new_id()
     await wallet.settle(account_id, round_id=round_id, step=STAKE, stake=100)
-    async with wallet.engine.begin() as conn:
-        await conn.execute(
-            text("update account set frozen = true where account_id = :id"), {"id": account_id}
-        )
+    await wallet.freeze(account_id)
     assert (await wallet.roll_back_bet(account_id, round_id)).settlement.status == REVERSED
 
 

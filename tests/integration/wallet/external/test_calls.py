@@ -153,9 +153,7 @@ async def test_frozen_accounts_and_broken_books_send_no_stake_but_know_what_was_
         await stage.settle(stake=100)
     async with db.transaction(stage.wallet.engine, "test") as conn:
         await conn.execute(text("delete from ledger_break"))
-        await conn.execute(
-            text("update account set frozen = true where account_id = :id"), {"id": stage.account_id}
-        )
+    await stage.wallet.freeze(stage.account_id)
     refused = await stage.settle(stake=100)
     assert (refused.status, refused.refusal) == (REFUSED, 49) and stage.line.sent == []
     assert (await stage.settle(round_id=round_id, stake=100, win=30)).status == APPLIED
