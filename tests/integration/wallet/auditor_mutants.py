@@ -163,9 +163,12 @@ MUTANTS = [
     ),
     Mutant("apply after tombstone", mutant((_ARBITER, _OVER_TOMBSTONE)), {EVENTS}, {EVENTS}, late_bet),
     Mutant(
-        "skip a version", mutant((_VERSION, "> 0 then greatest(version, 1) else 0 end")), {CHAINS}, {CHAINS}
+        "skip a version",
+        mutant((_VERSION, "> 0 then greatest(version, 1) else 0 end")),
+        {CHAINS, SUMS},
+        {CHAINS},
     ),
-    Mutant("version +2", mutant((_VERSION, "> 0 then version + 2 else 0 end")), {CHAINS}, {CHAINS}),
+    Mutant("version +2", mutant((_VERSION, "> 0 then version + 2 else 0 end")), {CHAINS, SUMS}, {CHAINS}),
     Mutant(
         "wrong balance_after",
         mutant(("- stake_minor + win_minor else", "- stake_minor + win_minor + 1 else")),
