@@ -12,6 +12,7 @@ from reelmesh.wallet.v1 import wallet_pb2
 from deploy.local.mesh import Mesh
 from deploy.local.traces import Span, TraceReceiver
 from services.common import telemetry_names
+from services.common.fields import uuid7
 from services.game import seal
 from tests.integration.mesh.held import Said, Wire, held_table, send
 from tests.mesh.asking import Grpc, Rest
@@ -88,6 +89,8 @@ async def test_an_item_that_breaks_a_constraint_fails_alone(stage: Stage) -> Non
     settles = [(await stage.play(player, new_id())).settle for player in players]
     settles.insert(4, poison(stage, account_id))
     before = await stage.money()
+    # The auditor would see the balance, and rightly take no more stakes: its turn comes when it is mended.
+    await stage.sql("wallet", "update auditor set due_time = clock_timestamp() + interval '1 minute'")
     await set_balance(stage, account_id, INT64_MAX)
     for replayed in (False, True):
         batch = wallet_pb2.BatchSettleRequest(requests=settles)
@@ -99,6 +102,7 @@ async def test_an_item_that_breaks_a_constraint_fails_alone(stage: Stage) -> Non
             assert result.settlement.status == wallet_pb2.SETTLEMENT_STATUS_APPLIED
             assert result.settlement.replayed == replayed
     await set_balance(stage, account_id, OPENING_MINOR)
+    await stage.sql("wallet", "update auditor set due_time = clock_timestamp()")
     finishes = [game_pb2.FinishRequest(settlement=result.settlement) for result in results]
     finish = game_pb2.BatchFinishRequest(requests=finishes)
     await stage.answer(stage.internal("game", "BatchFinish", finish))
@@ -244,7 +248,7 @@ def _by_hop(spans: Sequence[Span], traces: Collection[str]) -> dict[str, dict[st
 
 def poison(stage: Stage, account_id: int) -> wallet_pb2.SettleRequest:
     """A sealed settle of a round that nobody drew; its win is more than the account's column can hold."""
-    round_id = new_id()
+    round_id = str(uuid7())
     sealed = seal.seal(
         key=stage.seal_key,
         round_id=round_id,

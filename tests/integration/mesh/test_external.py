@@ -132,6 +132,11 @@ async def play_and_compare(mesh: Mesh, operator: Operator, *, rounds: int, playe
     await books.wait_quiet(seconds_max=QUIET_SECONDS_MAX)
     await wait_answered(books)
     await compare(books, operator, playing)
+    # The faults did what they are for: calls of each kind came again; of many rounds some were void.
+    repeated = await books.rows("wallet", "select step from external_call where attempts > 1 group by step")
+    assert {row.step for row in repeated} >= {1, 2}
+    if rounds >= 1000:
+        assert await books.rows("game", "select 1 from round_view where state = 'VOID' limit 1")
 
 
 async def play(player: Player, rounds: int, choose: random.Random) -> None:
@@ -183,10 +188,6 @@ async def compare(books: Books, operator: Operator, players: list[Player]) -> No
     for player in players:
         for heard in player.spins:
             check_spin(heard, by_request.get(heard.request_id))
-    # The faults did what they are for: rounds ended in every way, and calls of each kind were repeated.
-    assert {"SETTLED", "VOID"} <= {round_.state for round_ in game}
-    repeated = await books.rows("wallet", "select step from external_call where attempts > 1 group by step")
-    assert {row.step for row in repeated} >= {1, 2}
 
 
 async def compare_players(books: Books, operator: Operator, game: list[Any], players: list[Player]) -> None:
