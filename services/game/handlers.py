@@ -12,12 +12,13 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from services.common import db, fields, items, telemetry
 from services.common import telemetry_names as names
 from services.common.batching import Batcher
-from services.common.errors import FieldInvalid, FieldMissing
+from services.common.errors import DomainError, FieldInvalid, FieldMissing
 from services.common.outbox import OutboxRow
 from services.common.server import current_caller
 from services.game import choices, messages, rounds, seal, settlements, store
 from services.game.engine import rng
 from services.game.errors import RoundNotFound
+from services.game.minted import Minted
 from services.game.records import Authorization, Round, Settlement, State, Verdict, Wallet
 from services.game.returns import Returns
 from services.game.reviews import Reviews
@@ -48,20 +49,27 @@ class Handlers(game_pb2_grpc.GameServiceServicer):
         seal_key: bytes,
     ) -> None:
         self._engine, self._catalogue, self._wallet, self._seal_key = engine, catalogue, wallet, seal_key
+        self._minted = Minted()
         self._plays: Batcher[Authorization, Played] = Batcher(
             "game.play",
-            lambda batch: rounds.play_batch(engine, catalogue, batch),
+            self._play_batch,
             key=lambda item: item.account_id,
             size_max=messages.BATCH_SIZE_MAX,
         )
         self._finishes: Batcher[Settlement, Round] = Batcher(
             "game.finish",
-            lambda batch: settlements.finish_batch(engine, returns, batch),
+            lambda batch: settlements.finish_batch(engine, returns, self._minted, batch),
             key=lambda item: item.round_id,
             size_max=messages.BATCH_SIZE_MAX,
         )
         self.finish = self._finishes.submit
         self._reviews = Reviews(engine, wallet=wallet, finish=self.finish, seal_key=seal_key)
+
+    async def _play_batch(self, batch: Sequence[Authorization]) -> list[Played | DomainError]:
+        answers = await rounds.play_batch(self._engine, self._catalogue, batch)
+        drawn = (one for one in answers if isinstance(one, Played) and one.draws is not None)
+        self._minted.add(one.round for one in drawn)
+        return answers
 
     async def drain(self) -> None:
         """Answers what is queued, and takes no more."""

@@ -11,6 +11,7 @@ from services.common import db
 from services.common.errors import DomainError
 from services.game import store
 from services.game.errors import RoundNotFound
+from services.game.minted import Minted
 from services.game.records import Round, Settlement, SettleStep, State, Status, Wallet
 from services.game.returns import Returns
 from services.game.store import Ruling
@@ -22,17 +23,21 @@ Change = tuple[Round, Settlement, Ruling]
 
 
 async def finish_batch(
-    engine: AsyncEngine, returns: Returns, items: Sequence[Settlement]
+    engine: AsyncEngine, returns: Returns, minted: Minted, items: Sequence[Settlement]
 ) -> list[Round | DomainError]:
     """Records the wallet's answers; each round as it stands then. At most one item per round.
 
     Read, judged, inserted: safe without locks, because every row is inserted once by key and none is changed.
-    What a judgement saw can only be added to; who is second writes nothing and answers what is stored.
+    What a judgement saw can only be added to; who is second writes nothing and answers what is stored. Nor is
+    a round read that was minted here: it was PENDING, and the insert's key tells whether it still is.
     Errors, per item: ROUND_NOT_FOUND.
     """
     async with db.hot_statements(engine, "game.finish") as conn:
         outcomes = any(item.outcome_wanted for item in items)
-        found = await store.list_rounds_by_id(conn, (item.round_id for item in items), outcomes=outcomes)
+        found = {item.round_id: known for item in items if (known := minted.take(item.round_id))}
+        unread = [item.round_id for item in items if item.round_id not in found]
+        if unread:
+            found |= await store.list_rounds_by_id(conn, unread, outcomes=outcomes)
         changes: dict[str, Change] = {}
         for item in items:
             ruling = judge(found[item.round_id], item) if item.round_id in found else None
