@@ -41,29 +41,42 @@ def items(chance: random.Random, accounts: Sequence[int]) -> list[Item]:
 
 
 def insert_accounts(connection: psycopg.Connection, count: int) -> range:
-    """Funded players with one house and one cashier; their ids."""
+    """Funded players with one house and one cashier; their ids.
+
+    Their deposits stand in the books as archived ones: the wallet's auditor looks at all that is here.
+    """
     house_id, cashier_id = ACCOUNT_FIRST - 4, ACCOUNT_FIRST - 2
-    connection.execute(
-        """insert into account (account_id, operator_id, currency_code, kind, type)
-           values (%s, %s, %s, 1, 2), (%s, %s, %s, 1, 3)""",
-        [house_id, OPERATOR_ID, CURRENCY_CODE, cashier_id, OPERATOR_ID, CURRENCY_CODE],
-    )
-    connection.execute(
-        """insert into account (account_id, operator_id, player_id, currency_code, kind, type,
-             house_account_id, cashier_account_id, balance_minor)
-           select %(first)s + 2 * n, %(operator)s, 'bench-' || n, %(currency)s, 1, 1, %(house)s, %(cashier)s,
-             %(balance)s
-           from generate_series(0, %(count)s - 1) n""",
-        {
-            "first": ACCOUNT_FIRST,
-            "operator": OPERATOR_ID,
-            "currency": CURRENCY_CODE,
-            "house": house_id,
-            "cashier": cashier_id,
-            "balance": BALANCE_MINOR,
-            "count": count,
-        },
-    )
+    # In one transaction: the auditor looks at any time.
+    with connection.transaction():
+        connection.execute(
+            """insert into account (account_id, operator_id, currency_code, kind, type)
+               values (%s, %s, %s, 1, 2), (%s, %s, %s, 1, 3)""",
+            [house_id, OPERATOR_ID, CURRENCY_CODE, cashier_id, OPERATOR_ID, CURRENCY_CODE],
+        )
+        connection.execute(
+            """insert into account (account_id, operator_id, player_id, currency_code, kind, type,
+                 house_account_id, cashier_account_id, balance_minor, version)
+               select %(first)s + 2 * n, %(operator)s, 'bench-' || n, %(currency)s, 1, 1,
+                 %(house)s, %(cashier)s, %(balance)s, 1
+               from generate_series(0, %(count)s - 1) n""",
+            {
+                "first": ACCOUNT_FIRST,
+                "operator": OPERATOR_ID,
+                "currency": CURRENCY_CODE,
+                "house": house_id,
+                "cashier": cashier_id,
+                "balance": BALANCE_MINOR,
+                "count": count,
+            },
+        )
+        connection.execute(
+            """insert into account_opening (account_id, amount_minor, movements)
+               select account_id, balance_minor, version from account where operator_id = %s and type = 1""",
+            [OPERATOR_ID],
+        )
+        given_minor = -count * BALANCE_MINOR
+        connection.execute("insert into account_opening values (%s, %s, 0)", [cashier_id, given_minor])
+        connection.execute("insert into counter_checkpoint values (%s, %s)", [cashier_id, given_minor])
     return range(ACCOUNT_FIRST, ACCOUNT_FIRST + 2 * count, 2)
 
 
@@ -76,7 +89,7 @@ def insert_history(connection: psycopg.Connection, accounts: range, rounds: int)
              cast(lpad(to_hex(cast(1000 * extract(epoch from clock_timestamp() + ago) as bigint)), 12, '0')
                || '7' || substr(md5(n::text), 1, 3) || '8' || substr(md5(n::text), 4, 15) as uuid),
              0, 1, 1, %(first)s + 2 * (n %% %(count)s), %(stake)s, win_minor, %(game)s,
-             %(balance)s, n / %(count)s + 1, clock_timestamp() + ago
+             %(balance)s, n / %(count)s + 2, clock_timestamp() + ago
            from generate_series(0, %(rounds)s - 1) n
            cross join lateral (select (n - %(rounds)s) * interval '10 ms' as ago,
              case when n %% 10 < 3 then %(win)s else 0 end as win_minor) drawn""",
