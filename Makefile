@@ -12,6 +12,9 @@ PLAYERS ?= 8
 KEEP_MONTHS ?= 13
 TARGET  ?= 127.0.0.1:7102
 export PYTHONPATH := .:gen
+# Before a command: the wallet's database, of the environment or else of `make run` here.
+WALLET_URL = url="$${REELMESH_WALLET_DATABASE_URL:-$$($(BIN)/python -m deploy.local database-url wallet)}" && \
+	REELMESH_WALLET_DATABASE_URL="$$url"
 
 # One line where $(PYTHON) is none: it is asked to print something.
 NEEDS_PYTHON = [ "$$($(PYTHON) -c 'print(1)' 2>/dev/null)" = 1 ] || \
@@ -50,8 +53,8 @@ play: .reelmesh/api_key $(STAMP) ## play against the running mesh: SPINS=200 PLA
 review: $(STAMP) ## list rounds in NEEDS_REVIEW of the running mesh; ROUND= VERDICT=settled|reversed|void ACTOR= REASON=
 	@$(BIN)/python -m deploy.local review --round-id "$$ROUND" --verdict "$$VERDICT" --actor "$$ACTOR" --reason "$$REASON"
 stuck: $(STAMP) ## unanswered calls to an operator's own wallet: OPERATOR=dev CALL=round/step ACTION=force|stop ACTOR= REASON=
-	@$(BIN)/python -m deploy.local stuck --operator "$(or $(OPERATOR),dev)" --call "$(CALL)" \
-		--action "$(ACTION)" --actor "$(ACTOR)" --reason "$(REASON)"
+	@$(BIN)/python -m deploy.local stuck --operator "$(or $(OPERATOR),dev)" \
+		--call "$$CALL" --action "$$ACTION" --actor "$$ACTOR" --reason "$$REASON"
 
 test: $(STAMP) ## every test but the long forms
 	$(PYTEST) -m "not long"
@@ -71,12 +74,13 @@ test-fault: $(STAMP) ## kill -9 at the failpoints, PostgreSQL stopped under load
 test-long: $(STAMP) ## the long forms
 	$(PYTEST) -m long
 
-statement-csv: $(STAMP) ## a player's statement as CSV: OPERATOR=dev ACCOUNT=6 START= END= (REELMESH_WALLET_DATABASE_URL)
-	@$(BIN)/python -m services.wallet.export statement --operator "$(OPERATOR)" --account "$(ACCOUNT)" \
-		--start "$(START)" --end "$(END)"
+statement-csv: $(STAMP) ## a player's statement as CSV: ACCOUNT=6 OPERATOR=dev START= END= OUTPUT= (docs/books.md)
+	@$(WALLET_URL) $(BIN)/python -m services.wallet.export statement --operator "$(or $(OPERATOR),dev)" \
+		--account "$(ACCOUNT)" --start "$(START)" --end "$(END)" $(if $(OUTPUT),--output "$(OUTPUT)")
 
-day-csv: $(STAMP) ## an operator's day as CSV, with its checksum: OPERATOR=dev DAY=2026-11-30 (the same)
-	@$(BIN)/python -m services.wallet.export day --operator "$(OPERATOR)" --day "$(DAY)"
+day-csv: $(STAMP) ## an operator's day as CSV, with its checksum: DAY=2026-11-30 OPERATOR=dev OUTPUT=
+	@$(WALLET_URL) $(BIN)/python -m services.wallet.export day --operator "$(or $(OPERATOR),dev)" --day "$(DAY)" \
+		$(if $(OUTPUT),--output "$(OUTPUT)")
 
 bench: $(BENCH)/.lock-installed ## CPU per spin against a textbook mesh, latency, floors; QUICK=1 for a short run
 	@exec $(BIN)/python -m bench.run $(if $(QUICK),--quick)
@@ -111,10 +115,9 @@ wheel: $(STAMP) ## the typed client as a wheel, reelmesh-stubs, into build/
 conformance: $(STAMP) ## every conformance case against the wallet at TARGET=host:port; OPTIONS=--help
 	@PYTHONPATH=.:gen:stubs $(BIN)/python -m reelmesh.conformance "$(TARGET)" \
 		$(addprefix --keys-file ,$(wildcard .reelmesh/keys.json)) $(OPTIONS)
-# OPTIONS="--json", or --resume --actor=NAME --reason=TEXT once the books are right again.
+# OPTIONS="--json", or OPTIONS="--resume --actor=NAME --reason='TEXT'" once the books are right again.
 audit-ledger: $(STAMP) ## the wallet's whole books, of `make run` or of REELMESH_WALLET_DATABASE_URL
-	@url="$${REELMESH_WALLET_DATABASE_URL:-$$($(BIN)/python -m deploy.local database-url wallet)}" && \
-		REELMESH_WALLET_DATABASE_URL="$$url" $(BIN)/python -m services.wallet.audit $(OPTIONS)
+	@$(WALLET_URL) $(BIN)/python -m services.wallet.audit $(OPTIONS)
 
 audit: $(STAMP) ## known vulnerabilities of the locked packages, where their database can be reached
 	@$(BIN)/python tools/audit.py lock/dev.txt
@@ -127,7 +130,7 @@ fmt: $(STAMP) ## format the code
 	$(BIN)/ruff check --fix && $(BIN)/ruff format
 
 retention: $(STAMP) ## the wallet's months; archives old ones into DIRECTORY=... all but KEEP_MONTHS=13
-	@$(BIN)/python -m services.wallet.retention \
+	@$(WALLET_URL) $(BIN)/python -m services.wallet.retention \
 		$(if $(DIRECTORY),archive "$(DIRECTORY)" --keep-months "$(KEEP_MONTHS)",list)
 
 clean: ## remove build output and caches; keeps the environment and the data of make run

@@ -67,8 +67,30 @@ def database_url_command(service: str) -> None:
 
     directory = DIRECTORY / "postgres"
     if not directory.exists():
-        raise LocalError("no database found: start the mesh with `make run` first")
+        name = f"REELMESH_{service}_DATABASE_URL".upper()
+        raise LocalError(f"no database found: start the mesh with `make run` first, or set {name}")
     print(Cluster(directory, POSTGRES_PORT).server.url(service, role_name(service)))
+
+
+@app.command("reference-database-url")
+def reference_database_url_command() -> None:
+    """Print where the reference wallet's database is, beside those of the running mesh; made once, empty."""
+    import psycopg
+
+    from deploy.local.postgres import Cluster
+    from deploy.local.run import DIRECTORY, POSTGRES_PORT
+
+    directory = DIRECTORY / "postgres"
+    try:
+        if not directory.exists():
+            raise LocalError("no PostgreSQL found: start the mesh with `make run` first")
+        print(
+            Cluster(directory, POSTGRES_PORT).create_service_databases(("reference_wallet",))[
+                "reference_wallet"
+            ]
+        )
+    except psycopg.OperationalError:
+        raise LocalError("PostgreSQL does not answer: start the mesh with `make run` first") from None
 
 
 @app.command("stuck")

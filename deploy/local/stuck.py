@@ -7,7 +7,6 @@ from typing import Any
 
 from reelmesh.wallet.v1 import wallet_pb2, wallet_pb2_grpc
 from rich.console import Console
-from rich.table import Table
 
 from deploy.local.errors import LocalError
 from services.common.client import GuardedChannel
@@ -19,6 +18,7 @@ _STEPS = {
     "void": wallet_pb2.EXTERNAL_STEP_VOID,
 }
 _NAMES = {number: name for name, number in _STEPS.items()}
+_USAGE = "make stuck CALL=<round id>/<stake|payout|void> ACTION=force|stop ACTOR=<who> REASON=<why>"
 _ACTIONS = {"force": wallet_pb2.STUCK_ACTION_FORCE, "stop": wallet_pb2.STUCK_ACTION_STOP}
 
 
@@ -35,14 +35,18 @@ def stuck(
 ) -> None:
     """Without `call` the list; with it ("<round_id>/<step>") the action on it. Raises LocalError."""
     round_id, _, step = call.partition("/")
-    if call and (step not in _STEPS or action not in _ACTIONS or not (actor and reason)):
-        raise LocalError("CALL=<round id>/<stake|payout|void> ACTION=<force|stop> ACTOR=<who> REASON=<why>")
+    if (call or action or actor or reason) and (
+        step not in _STEPS or action not in _ACTIONS or not (actor and reason)
+    ):
+        raise LocalError(f"an action needs all of it: {_USAGE}")
     if not keys_path.exists():
         raise LocalError("no mesh found: start it with `make run` first")
     key = json.loads(keys_path.read_text())["identity_key"]
     try:
         asyncio.run(_stuck(console, target, key, operator_id, round_id, step, action, actor, reason))
     except DomainError as error:
+        if error.reason in ("UNAVAILABLE", "DEADLINE_EXCEEDED"):
+            raise LocalError("the wallet does not answer: is `make run` running?") from None
         raise LocalError(str(error)) from None
 
 
@@ -74,7 +78,8 @@ async def _stuck(
         )
         call = (await stub.ResolveStuckCall(request)).call
         state = "stopped" if call.stopped else f"sent {call.attempts} times"
-        console.print(f"{call.round_id}/{step}: {state} {call.last_error}".rstrip(), markup=False)
+        error = f", last error: {call.last_error}" if call.last_error else ""
+        console.print(f"{call.round_id}/{step}: {state}{error}", soft_wrap=True, markup=False)
     finally:
         await channel.close()
 
@@ -94,16 +99,20 @@ def _print(console: Console, operator_id: str, calls: list[wallet_pb2.StuckCall]
     if not calls:
         console.print(f"operator {operator_id}: every call to its wallet is answered", markup=False)
         return
-    table = Table("call", "account", "amount", "sent", "first", "next", "last error")
+    # Lines, not a table: what is to be copied must not be cut to the width of a terminal.
     for call in calls:
-        next_time = f"{call.next_time.ToDatetime():%H:%M:%S}" if call.HasField("next_time") else "-"
-        table.add_row(
-            f"{call.round_id}/{_NAMES[call.step]}",
-            str(call.account_id),
-            f"{call.amount.amount_minor} {call.amount.currency_code}",
-            str(call.attempts),
-            f"{call.create_time.ToDatetime():%m-%d %H:%M:%S}",
-            "stopped" if call.stopped else next_time,
-            call.last_error,
+        amount = call.amount
+        later = (
+            f"next {call.next_time.ToDatetime():%H:%M:%S}"
+            if call.HasField("next_time")
+            else "not sent by itself"
         )
-    console.print(table)
+        lines = (
+            f"{call.round_id}/{_NAMES[call.step]}",
+            f"  account {call.account_id}, {amount.amount_minor} minor units of {amount.currency_code}",
+            f"  sent {call.attempts} times since {call.create_time.ToDatetime():%m-%d %H:%M:%S} UTC,"
+            f" {'stopped' if call.stopped else later}; last error: {call.last_error or 'none'}",
+        )
+        for line in lines:
+            console.print(line, soft_wrap=True, markup=False)
+    console.print(f"\n{len(calls)} not answered: {_USAGE}", soft_wrap=True, markup=False)

@@ -2,11 +2,13 @@
 
 import asyncio
 import signal
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from sqlalchemy import text
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from deploy.reference_wallet.faults import Faults
@@ -61,4 +63,9 @@ async def _main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    try:
+        typer.run(main)
+    except OSError as error:
+        sys.exit(f"reference wallet: {error}")
+    except OperationalError as error:
+        sys.exit(f"reference wallet: {str(error.orig).splitlines()[0]}")

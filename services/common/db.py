@@ -245,6 +245,11 @@ def is_connection_error(error: BaseException) -> bool:
     return state is None or state.startswith(_AGAIN_CLASSES) or state in _AGAIN_STATES
 
 
+def first_line(error: exc.DBAPIError) -> str:
+    """What the driver said, for a command that ends with it."""
+    return str(error.orig).splitlines()[0]
+
+
 def translate(error: BaseException) -> DomainError:
     """What a caller is told: the error itself, UNAVAILABLE for a database that is away, else INTERNAL."""
     if isinstance(error, DomainError):

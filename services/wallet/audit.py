@@ -1,7 +1,8 @@
 """The whole audit of the books as a command: python -m services.wallet.audit [--json]
 
 The database is REELMESH_WALLET_DATABASE_URL; the wallet may run or not. It reads one snapshot and holds
-nobody up. Exit code 1 when the books are broken, or an earlier break is not resolved.
+nobody up. Exit code 1 when the books are broken, or an earlier break is not resolved; 2 when the database
+does not answer.
 --resume --actor NAME --reason TEXT resolves what is open, for the record, so that stakes are taken again.
 """
 
@@ -14,11 +15,17 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.table import Table
+from sqlalchemy.exc import OperationalError
 
 from services.common import db
 from services.common.config import database_url
 from services.wallet import auditor
 from services.wallet.auditor import Break, Finding
+
+_RESUME = (
+    "Stakes and withdrawals wait. Put the books right, audit again until nothing is violated, then: "
+    "make audit-ledger OPTIONS=\"--resume --actor=NAME --reason='TEXT'\""
+)
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -32,7 +39,7 @@ def audit(
 ) -> None:
     """Check every invariant over everything that is stored."""
     if resume and not (actor and reason):
-        sys.exit("audit: --resume needs --actor and --reason")
+        sys.exit("audit: --resume needs --actor=NAME and --reason=TEXT")
     url = database_url("wallet")
     if resume:
         breaks = asyncio.run(_resume(url, actor=actor, reason=reason))
@@ -108,6 +115,8 @@ def _print(findings: Sequence[Finding], rows: Mapping[str, int], breaks: Sequenc
             console.print(f"{finding.check.name}: {detail}", markup=False, soft_wrap=True)
     for one in breaks:
         console.print(f"open, no stake is taken: {_line(one)}", markup=False, soft_wrap=True)
+    if breaks:
+        console.print(_RESUME, markup=False, soft_wrap=True)
 
 
 def _line(one: Break) -> str:
@@ -116,4 +125,8 @@ def _line(one: Break) -> str:
 
 
 if __name__ == "__main__":
-    app()
+    try:
+        app()
+    except OperationalError as error:
+        print(f"audit: {db.first_line(error)}", file=sys.stderr)
+        sys.exit(2)

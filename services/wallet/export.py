@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Annotated, TextIO
 
 import typer
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.common import db
@@ -39,18 +40,25 @@ Output = Annotated[Path | None, typer.Option(help="a file, complete or not there
 @app.command("statement")
 def statement_command(
     operator: Operator,
-    account: Annotated[int, typer.Option(help="the account's id")],
+    account: Annotated[str, typer.Option(help="its id, as in the column account_id of a day")],
     start: Annotated[str, typer.Option(help="from here on, ISO 8601, UTC where it names no zone")] = "",
     end: Annotated[str, typer.Option(help="up to before here")] = "",
     output: Output = None,
 ) -> None:
     """The movements of a player's account, oldest first."""
+    if not (account.isascii() and account.isdecimal()):
+        sys.exit(f"export: {account!r} is no account's id: the column account_id of a day's CSV has them")
     start_time = _time(start) if start else statements.BEGINNING
     end_time = _time(end) if end else statements.END
 
     async def write(conn: AsyncConnection, file: TextIO) -> None:
         await write_statement(
-            conn, file, operator_id=operator, account_id=account, start_time=start_time, end_time=end_time
+            conn,
+            file,
+            operator_id=operator,
+            account_id=int(account),
+            start_time=start_time,
+            end_time=end_time,
         )
 
     _run(write, output)
@@ -71,6 +79,8 @@ def day_command(
         )
         for currency_code, (count, checksum) in sorted(checksums.items()):
             print(f"{currency_code}: checksum {checksum} of {count} postings", file=sys.stderr)
+        if not checksums:
+            print(f"operator {operator} has no postings of real money on {day}", file=sys.stderr)
 
     _run(write, output)
 
@@ -182,7 +192,10 @@ def _run(write: Callable[[AsyncConnection, TextIO], Awaitable[None]], output: Pa
     try:
         asyncio.run(run())
     except DomainError as error:
-        sys.exit(f"export: {error}")
+        details = ", ".join(f"{key} {value}" for key, value in error.metadata.items())
+        sys.exit(f"export: {error.reason}: {error.message} {details}".rstrip())
+    except OperationalError as error:
+        sys.exit(f"export: {db.first_line(error)}")
     except BrokenPipeError:
         # Whoever read along has seen enough. What Python flushes at its end goes nowhere.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

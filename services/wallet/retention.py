@@ -12,6 +12,7 @@ from pathlib import Path
 import typer
 from rich.console import Console
 from rich.table import Table
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.common import db
@@ -35,7 +36,7 @@ def archive_command(directory: Path, before: str = "", keep_months: int = 0) -> 
     Either all before a month (--before 2026-01) or all but the newest ones (--keep-months 13, with this one).
     """
     if bool(before) == (keep_months > 0):
-        raise archive.ArchiveError("give either --before or --keep-months")
+        raise archive.ArchiveError("give either --before or --keep-months, of 1 or more")
     month = _month(before) if before else _months_ago(datetime.now(UTC).date(), keep_months - 1)
     asyncio.run(_archive(_engine(), directory, month))
 
@@ -96,3 +97,5 @@ if __name__ == "__main__":
         app()
     except archive.ArchiveError as problem:
         sys.exit(f"retention: {problem}")
+    except OperationalError as error:
+        sys.exit(f"retention: {db.first_line(error)}")
