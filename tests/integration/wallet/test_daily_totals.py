@@ -1,10 +1,14 @@
 """The totals of a day, and the same day as CSV: they agree, and anybody can check that they do."""
 
+import asyncio
 import csv
 import hashlib
 import io
+import re
+import sys
 from collections import defaultdict
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +21,7 @@ from services.wallet import export, statements
 from tests.integration.wallet.harness import CONTEXT, DEMO, PAYOUT, STAKE, Wallet, money, new_id
 from tests.integration.wallet.reading import adjust, at, balance, move_times, totals
 
+ROOT = Path(__file__).parents[3]
 DAY, NOON = "2026-03-01", at("2026-03-01 12:00")
 
 
@@ -163,6 +168,30 @@ async def test_whoever_has_the_file_can_compute_its_totals_and_checksums(wallet:
         assert row.checksum == f"{hash_sums[code] % 2**64:016x}"
         assert (row.posting_count, sums[code]) == (counts[code], 0)
         assert told[code] == (row.posting_count, row.checksum)
+
+
+async def test_the_program_of_the_documentation_computes_them_from_the_file(wallet: Wallet) -> None:
+    await a_day(wallet, "documented")
+    written, told = await day_csv(wallet, "documented")
+    [program] = re.findall(r"```python\n(.*?)```", (ROOT / "docs/books.md").read_text(), re.DOTALL)
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", program, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+    )
+    out, _ = await process.communicate(written.encode())
+    said = [line.split() for line in out.decode().splitlines()]
+    assert {code: checksum for code, checksum in (one for one in said if len(one) == 2)} == {
+        code: checksum for code, (_, checksum) in told.items()
+    }
+    moved = {
+        (code, kind, leg): int(minor) for code, kind, leg, minor in (one for one in said if len(one) == 4)
+    }
+    found = await totals(wallet, DAY, operator_id="documented")
+    assert set(found) == {"EUR", "JPY"}
+    for code, row in found.items():
+        of = {(kind, leg): minor for (at_code, kind, leg), minor in moved.items() if at_code == code}
+        assert of.get(("BET", "1"), 0) + of.get(("STAKE", "1"), 0) == row.stake.amount_minor
+        assert of.get(("BET", "2"), 0) + of.get(("PAYOUT", "2"), 0) == row.win.amount_minor
+        assert of["DEPOSIT", "1"] == row.deposit.amount_minor
 
 
 ALTERATIONS = [
