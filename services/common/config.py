@@ -68,9 +68,11 @@ def load(config_type: type[C], *, service: str, environ: Mapping[str, str] = os.
 
 
 def database_url(service: str, environ: Mapping[str, str] = os.environ) -> str:
-    """REELMESH_<SERVICE>_DATABASE_URL, for commands that need no other setting. Exits when it is missing."""
+    """REELMESH_<SERVICE>_DATABASE_URL, for commands that need no other setting. Exits when it is none."""
     name = f"REELMESH_{service}_DATABASE_URL".upper()
-    return environ.get(name) or _exit(f"{name} is not set")
+    url = environ.get(name) or _exit(f"{name} is not set")
+    form = "postgresql+psycopg://"
+    return url if url.startswith(form) else _exit(f"{name} must be {form}role:password@host:port/database")
 
 
 def _parse(name: str, text: str, kind: Any) -> object:
