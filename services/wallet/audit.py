@@ -3,7 +3,8 @@
 The database is REELMESH_WALLET_DATABASE_URL; the wallet may run or not. It reads one snapshot and holds
 nobody up. Exit code 1 when the books are broken, or an earlier break is not resolved; 2 when the database
 does not answer.
---resume --actor NAME --reason TEXT resolves what is open, for the record, so that stakes are taken again.
+--resume --actor NAME --reason TEXT audits, and if nothing is violated resolves what is open, for the record,
+so that stakes are taken again; with --force also where something is that cannot be put right any more.
 """
 
 import asyncio
@@ -23,7 +24,7 @@ from services.wallet import auditor
 from services.wallet.auditor import Break, Finding
 
 _RESUME = (
-    "Stakes and withdrawals wait. Put the books right, audit again until nothing is violated, then: "
+    "Stakes and withdrawals wait. Put the books right, then: "
     "make audit-ledger OPTIONS=\"--resume --actor=NAME --reason='TEXT'\""
 )
 
@@ -33,27 +34,30 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 @app.command()
 def audit(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
-    resume: Annotated[bool, typer.Option("--resume", help="Resolve the open breaks; no audit.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Audit, and resolve the open breaks.")] = False,
     actor: Annotated[str, typer.Option(help="Who resolves.")] = "",
     reason: Annotated[str, typer.Option(help="Why stakes may be taken again.")] = "",
+    force: Annotated[bool, typer.Option("--force", help="Resume although the books are broken.")] = False,
 ) -> None:
     """Check every invariant over everything that is stored."""
     if resume and not (actor and reason):
         sys.exit("audit: --resume needs --actor=NAME and --reason=TEXT")
     url = database_url("wallet")
-    if resume:
+    findings, rows, breaks = asyncio.run(_audit(url))
+    violated = any(finding.violations for finding in findings)
+    if resume and (force or not violated):
         breaks = asyncio.run(_resume(url, actor=actor, reason=reason))
         for one in breaks:
             print(f"resolved: {_line(one)}")
         print(f"audit: {len(breaks)} breaks resolved" if breaks else "audit: no break is open")
         return
-    findings, rows, breaks = asyncio.run(_audit(url))
-    broken = bool(breaks) or any(finding.violations for finding in findings)
     if as_json:
         print(json.dumps(_json(findings, rows, breaks), indent=2))
     else:
         _print(findings, rows, breaks)
-    sys.exit(1 if broken else 0)
+    if resume:
+        sys.exit("audit: not resumed, for the books are broken still; --force resumes all the same")
+    sys.exit(1 if breaks or violated else 0)
 
 
 async def _audit(url: str) -> tuple[list[Finding], dict[str, int], list[Break]]:

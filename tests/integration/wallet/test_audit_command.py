@@ -52,12 +52,17 @@ async def test_a_break_is_shown_stored_and_resolved(database: Callable[[str], st
         else:
             raise AssertionError("a stake was taken on broken books")
 
+        resume = ("--resume", "--actor", "ann", "--reason", "the posting is corrected")
+        code, shown = audit(url, *resume)
+        assert code == 1 and "resolved" not in shown
+        assert "3 breaks resolved" in audit(url, *resume, "--force")[1]
+        assert audit(url)[0] == 1
         async with wallet.engine.begin() as conn:
             await conn.execute(text("update posting set amount_minor = 30 where leg = 2"))
         code, shown = audit(url)
         assert code == 1 and "open, no stake is taken: I4 sums" in shown
         assert audit(url, "--resume", "--actor", "ann")[0] == 1
-        code, shown = audit(url, "--resume", "--actor", "ann", "--reason", "the posting is corrected")
+        code, shown = audit(url, *resume)
         assert code == 0 and "3 breaks resolved" in shown
         assert audit(url)[0] == 0
         await wallet.send(stake)
