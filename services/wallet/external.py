@@ -77,12 +77,14 @@ class ExternalRounds:
             await asyncio.wait(waiting, timeout=wait_s)
         return [_result(answer, task) for answer, task in zip(answers, tasks, strict=True)]
 
-    async def roll_back(self, item: Item, *, actor: str, reason: str) -> Settlement:
+    async def roll_back(self, item: Item, *, actor: str, reason: str, settled_stays: bool) -> Settlement:
         """Gives a stake back while nothing is paid on it; NEEDS_REVIEW after that: the money has left us.
 
+        `settled_stays`: nothing moves, and it is APPLIED, when the round is settled, won or lost.
         Errors: UNAVAILABLE while the operator's wallet has not answered.
         """
-        task = self._start(self._void(item, actor=actor, reason=reason))
+        work = self._void(item, actor=actor, reason=reason, settled_stays=settled_stays)
+        task = self._start(work)
         return await asyncio.shield(task)
 
     async def balance_minor(self, account: Account) -> int:
@@ -224,12 +226,16 @@ class ExternalRounds:
             self._start(self.deliver(call))
         return settlement
 
-    async def _void(self, item: Item, *, actor: str = "", reason: str = "") -> Settlement:
+    async def _void(
+        self, item: Item, *, actor: str = "", reason: str = "", settled_stays: bool = False
+    ) -> Settlement:
         """With an actor the rollback of an applied stake, too."""
         async with db.transaction(self._engine, "wallet.external_void") as conn:
             round_ = await lock_round(conn, item)
             stake, sent = round_.stake, round_.calls.get(CallStep.STAKE)
-            if stake is not None and not (actor and stake.status is Status.APPLIED):
+            over = stake is not None and (stake.step is Step.FUSED or round_.payout is not None)
+            stays = settled_stays and over and CallStep.VOID not in round_.calls
+            if stake is not None and (stays or not actor or stake.status is not Status.APPLIED):
                 return round_.show(_require(ledger.replay(item, stake)))
             if stake is None and sent is None:
                 # The operator never heard of it, and now never will.

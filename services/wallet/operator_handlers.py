@@ -4,7 +4,6 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import grpc
-from msgspec.structs import replace
 from reelmesh.wallet.v1 import wallet_pb2, wallet_pb2_grpc
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -49,9 +48,6 @@ class OperatorHandlers(wallet_pb2_grpc.WalletServiceServicer):
         self, request: wallet_pb2.RollbackBetRequest, context: Context
     ) -> wallet_pb2.RollbackBetResponse:
         settlement = await self._roll_back(messages.parse_rollback(request), ledger.reverse_bet)
-        if settlement.status is Status.NEEDS_REVIEW:
-            # A win that an operator's own wallet has paid: a bet is not asked back then.
-            settlement = replace(settlement, status=Status.APPLIED)
         unchanged = wallet_pb2.UNCHANGED_UNSPECIFIED
         if settlement.status is Status.APPLIED:
             unchanged = wallet_pb2.UNCHANGED_ROUND_SETTLED
@@ -120,7 +116,12 @@ class OperatorHandlers(wallet_pb2_grpc.WalletServiceServicer):
         item = Item(order.round_id, Step.VOID, order.account_id, traceparent=order.traceparent)
         settlement = await self._batcher.submit(item)
         if isinstance(settlement, External):
-            settlement = await self._external.roll_back(item, actor=order.actor, reason=order.reason)
+            settlement = await self._external.roll_back(
+                item,
+                actor=order.actor,
+                reason=order.reason,
+                settled_stays=reverse is ledger.reverse_bet,
+            )
         elif settlement.status is Status.APPLIED:
             async with db.transaction(self._engine, "wallet.reverse") as conn:
                 settlement = await reverse(conn, order)
