@@ -26,16 +26,19 @@ class Check(NamedTuple):
 
 
 # What is looked at: `decided`, `given_back`, `moved` are the rows, `posted` the postings that are theirs,
-# `played` their movements, `history` these and what stands before them, which is not `judged`; `opening` is
-# what the history of an account starts with. What was archived is in account_opening as sums only.
+# `played` their movements, `history` these and the last one that is kept before them, which is not `judged`.
+# What was archived is in account_opening as sums only.
 _PLAYED = """
 played as (
-  select account_id, account_version, win_minor - stake_minor as amount_minor, balance_after_minor
+  select account_id, account_version, win_minor - stake_minor as amount_minor, balance_after_minor,
+    create_time
   from decided where account_version > 0
   union all
-  select account_id, account_version, stake_minor - win_minor, balance_after_minor from given_back
+  select account_id, account_version, stake_minor - win_minor, balance_after_minor, create_time
+  from given_back
   union all
-  select account_id, account_version, amount_minor, balance_after_minor from moved where account_version > 0),
+  select account_id, account_version, amount_minor, balance_after_minor, create_time
+  from moved where account_version > 0),
 """
 
 _WHOLE = f"""
@@ -45,8 +48,6 @@ moved as (select * from transfer),
 posted as (select transaction_id, leg, account_id, counter_account_id, amount_minor from posting),
 {_PLAYED}
 touched as (select account_id from account where type = 1),
-opening as (
-  select account_id, cast(0 as bigint) as movements, cast(0 as bigint) as amount_minor from touched),
 history as (select *, true as judged from played)
 """
 
@@ -54,7 +55,7 @@ history as (select *, true as judged from played)
 _WINDOW = f"""
 with decided as (
   select round_id, step_key, step, status, account_id, account_version, stake_minor, win_minor,
-    balance_after_minor
+    balance_after_minor, create_time
   from settlement where create_time >= cast(:since as timestamptz)),
 given_back as (select * from reversal where create_time >= cast(:since as timestamptz)),
 moved as (select * from transfer where create_time >= cast(:since as timestamptz)),
@@ -70,22 +71,25 @@ posted as (
 {_PLAYED}
 touched as (
   select account_id, min(account_version) - 1 as version_before from played group by account_id),
-opening as (
-  select account_id, cast(0 as bigint) as movements, cast(0 as bigint) as amount_minor
-  from touched where version_before = 0),
 history as (
   select *, true as judged from played
   union all
-  select account_id, version_before, 0, balance_before_minor, false from (
-    select account_id, version_before, coalesce(
-      (select max(balance_after_minor) from settlement s
-       where s.account_id = t.account_id and s.account_version = t.version_before and s.account_version > 0),
-      (select max(balance_after_minor) from transfer m
-       where m.account_id = t.account_id and m.account_version = t.version_before and m.account_version > 0),
-      (select max(balance_after_minor) from reversal r
-       where r.account_id = t.account_id and r.account_version = t.version_before)) as balance_before_minor
-    from touched t where version_before > 0) before
-  where balance_before_minor is not null)
+  select t.account_id, b.account_version, 0, b.balance_after_minor, b.create_time, false
+  from touched t cross join lateral (
+    select * from (
+      (select account_version, balance_after_minor, create_time from settlement s
+       where s.account_id = t.account_id and s.account_version between 1 and t.version_before
+         and s.account_version > 0 order by account_version desc limit 1)
+      union all
+      (select account_version, balance_after_minor, create_time from transfer m
+       where m.account_id = t.account_id and m.account_version between 1 and t.version_before
+         and m.account_version > 0 order by account_version desc limit 1)
+      union all
+      (select account_version, balance_after_minor, create_time from reversal r
+       where r.account_id = t.account_id and r.account_version between 1 and t.version_before
+       order by account_version desc limit 1)) last_of_each
+    order by account_version desc limit 1) b
+  where t.version_before > 0)
 """
 
 _POSTINGS = """,
@@ -109,31 +113,38 @@ from (select *, 1 as side from due union all select *, -1 from posted) both_side
 group by transaction_id, leg, account_id, counter_account_id, amount_minor having sum(side) <> 0
 """
 
-# The account's row stands at the end of its history: it is what the last movement left. In one sort. Archived
-# movements leave gaps in a chain (a month's here and a month's there), which I4 accounts for.
+# Every history begins with nothing, and the account's row stands at its end: what the last movement left.
+# In one sort. Archived movements leave gaps (a month's here and a month's there), which I4 accounts for: none
+# of more movements than were archived of the account, and none behind a movement that is younger than the
+# close of the last archived month, by the most that a clock may have been put back meanwhile.
 _CHAINS = """,
 chain as (
-  select account_id, account_version, amount_minor, balance_after_minor, 1 as place, judged from history
+  select account_id, account_version, amount_minor, balance_after_minor, create_time, 1 as place, judged
+  from history
   union all
-  select account_id, movements, amount_minor, amount_minor, 0, false from opening
+  select account_id, 0, 0, 0, '-infinity', 0, false from touched
   union all
-  select account_id, a.version, 0, a.balance_minor, 2, true
+  select account_id, a.version, 0, a.balance_minor, null, 2, true
   from touched join account a using (account_id)),
 linked as (
-  select chain.*, coalesce(o.movements, 0) > 0 as archived, lag(account_version) over link as version_before,
+  select *, lag(account_version) over link as version_before, lag(create_time) over link as time_before,
     lag(balance_after_minor) over link as balance_before_minor
-  from chain left join account_opening o using (account_id)
-  window link as (partition by chain.account_id order by account_version, place))
+  from chain window link as (partition by account_id order by account_version, place)),
+measured as (
+  select linked.*, account_version - version_before - case place when 1 then 1 else 0 end as gap,
+    coalesce(o.movements, 0) as archived
+  from linked left join account_opening o using (account_id)),
+closed as (
+  select max(close_time) + interval '1 hour' as time from ledger_month where archive_time is not null)
 select account_id, account_version, case
     when place = 2 then 'the account is not what its last movement left'
-    when account_version is distinct from version_before + 1 then 'does not follow the version before'
+    when gap <> 0 then 'does not follow the version before'
     when balance_after_minor < 0 then 'a balance below zero'
     else 'the balance before and the movement do not give the balance after' end as problem
-from linked
-where judged and (balance_after_minor < 0 or case
-  when account_version = version_before + case place when 1 then 1 else 0 end
-    then balance_after_minor <> balance_before_minor + amount_minor
-  else not archived end)
+from measured
+where judged and (balance_after_minor < 0 or case gap
+  when 0 then balance_after_minor <> balance_before_minor + amount_minor
+  else gap not between 1 and archived or time_before > (select time from closed) end)
 """
 
 _VERDICTS = """
