@@ -50,7 +50,8 @@ async def get_balance_at(
 ) -> Balance:
     """The balance as it was at a time: after the last movement, in their order, that was not later.
 
-    The answer is the same for ever. Errors: ACCOUNT_NOT_FOUND, FIELD_INVALID of a time in the future.
+    The answer is the same for ever, or none any more. Errors: ACCOUNT_NOT_FOUND, FIELD_INVALID of a time in
+    the future, or from whose movements on some are archived.
     """
     account = await get_player_account(conn, operator_id=operator_id, account_id=account_id)
     now = await statements_store.get_time(conn)
@@ -63,9 +64,12 @@ async def get_balance_at(
     version_before = 1 + await statements_store.find_version(
         conn, account_id=account_id, time=read_time, margin=CLOCK_STEP_MAX
     )
-    version, balance_minor = await statements_store.find_balance(
+    found = await statements_store.find_balance(
         conn, account_id=account_id, time=read_time, version_before=version_before
     )
+    if found is None:
+        raise FieldInvalid(field="read_time", problem="what moved the account about then is no longer kept")
+    version, balance_minor = found
     return Balance(account.currency_code, balance_minor, version)
 
 

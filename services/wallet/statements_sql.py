@@ -37,11 +37,20 @@ where account_id = cast(:account_id as bigint) and account_version > cast(:versi
 order by account_version desc limit cast(:rows_max as bigint)
 """)
 
+# Known when the movement after it is kept as well, or there is none: between the two nothing was archived.
 FIND_BALANCE = text("""
-select account_version, balance_after_minor from movement
-where account_id = cast(:account_id as bigint) and account_version < cast(:version_before as bigint)
-  and create_time <= cast(:time as timestamptz)
-order by account_version desc limit 1
+with found as (
+  select account_version, balance_after_minor from movement
+  where account_id = cast(:account_id as bigint) and account_version < cast(:version_before as bigint)
+    and create_time <= cast(:time as timestamptz)
+  order by account_version desc limit 1),
+answer as (
+  select coalesce(max(account_version), 0) as account_version,
+    coalesce(max(balance_after_minor), 0) as balance_minor from found)
+select b.account_version, b.balance_minor, b.account_version = a.version or exists (
+    select from movement m where m.account_id = a.account_id and m.account_version = b.account_version + 1)
+  as known
+from answer b cross join account a where a.account_id = cast(:account_id as bigint)
 """)
 
 LIST_STEPS = text(f"""

@@ -42,11 +42,14 @@ async def find_version(conn: AsyncConnection, *, account_id: int, time: datetime
 
 async def find_balance(
     conn: AsyncConnection, *, account_id: int, time: datetime, version_before: int
-) -> tuple[int, int]:
-    """Version and balance after the last movement up to `time` below `version_before`; (0, 0): none."""
+) -> tuple[int, int] | None:
+    """Version and balance after the last movement up to `time` below `version_before`; (0, 0): none.
+
+    None: it, or one after it, is no longer kept.
+    """
     values = {"account_id": account_id, "time": time, "version_before": version_before}
-    row = (await conn.execute(sql.FIND_BALANCE, values)).one_or_none()
-    return (0, 0) if row is None else (row.account_version, row.balance_after_minor)
+    row = (await conn.execute(sql.FIND_BALANCE, values)).one()
+    return (row.account_version, row.balance_minor) if row.known else None
 
 
 async def list_movements(

@@ -3,7 +3,7 @@
 import asyncio
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
-from datetime import date
+from datetime import date, datetime, timedelta
 from pathlib import Path
 
 import msgspec
@@ -13,7 +13,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.common.errors import DomainError
-from services.wallet import archive, archive_files, archive_store, counters, store
+from services.wallet import archive, archive_files, archive_store, counters, statements, store
 from services.wallet.archive import ArchiveError
 from services.wallet.records import Item, Step, TransferOrder, TransferType
 from tests import invariants
@@ -265,3 +265,36 @@ async def test_a_drop_steps_back_for_whoever_reads_and_comes_again(
             await wallet.settle(account_id, stake=1, win=1)
             assert not task.done()
     assert await task == [OLD]
+
+
+async def test_a_balance_at_a_time_is_right_or_not_known_any_more(old_wallet: Wallet, tmp_path: Path) -> None:
+    wallet, account_id, times = old_wallet, await old_wallet.open(), []
+
+    async def balance_at(time: datetime) -> tuple[int, int]:
+        async with wallet.engine.connect() as conn:
+            found = await statements.get_balance_at(
+                conn, operator_id=OPERATOR, account_id=account_id, read_time=time
+            )
+        return found.version, found.balance_minor
+
+    await deposit_in(wallet, account_id, OLD, amount_minor=1000)
+    mint = ids_in(OLD)
+    for round_id in ("", "", mint(), "", ""):
+        times.append(await wallet.scalar("select clock_timestamp()"))
+        await wallet.settle(account_id, round_id=round_id, stake=10)
+    times.append(await wallet.scalar("select clock_timestamp()"))
+    before = [await balance_at(time) for time in times]
+    assert before == [(version, 1010 - 10 * version) for version in range(1, 7)]
+    await run(wallet, tmp_path)
+    # The deposit, version 1, is archived, and so is version 4.
+    for place, time in enumerate(times):
+        if place in (0, 2, 3):
+            with pytest.raises(DomainError, match="FIELD_INVALID"):
+                await balance_at(time)
+        else:
+            assert await balance_at(time) == before[place]
+    with pytest.raises(DomainError, match="FIELD_INVALID"):
+        await balance_at(times[0] - timedelta(days=1))
+    other_id = await wallet.open()
+    account_id = other_id
+    assert await balance_at(times[0]) == (0, 0)

@@ -1460,7 +1460,9 @@ class GetAccountBalanceRequest(_message.Message):
     """Required."""
     @_builtins.property
     def read_time(self) -> _timestamp_pb2.Timestamp:
-        """The moment, not in the future; now when absent. A movement of that very microsecond counts."""
+        """The moment, not in the future; now when absent. A movement of that very microsecond counts. FIELD_INVALID when
+        the movement before that moment, or the one after it, is archived.
+        """
 
     def __init__(
         self,
