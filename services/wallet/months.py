@@ -2,7 +2,7 @@
 
 import asyncio
 
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from services.common import db
 from services.common.errors import FieldInvalid
@@ -35,6 +35,13 @@ class Kept:
             raise IdExpired(field="round_id")
         if round_id >= self._id_end:
             raise FieldInvalid(field="round_id", problem="of a month that is yet to come")
+
+
+async def require_unexpired(conn: AsyncConnection, unknown_id: str, field: str) -> None:
+    """That an id of which nothing is stored is not so because it was archived. Errors: ID_EXPIRED"""
+    id_min, _ = await archive_store.find_kept(conn)
+    if unknown_id < id_min:
+        raise IdExpired(field=field)
 
 
 async def add_ahead(engine: AsyncEngine) -> int:

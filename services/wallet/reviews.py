@@ -3,7 +3,7 @@
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.elements import TextClause
 
-from services.wallet import ledger, review_store, sql, store
+from services.wallet import ledger, months, review_store, sql, store
 from services.wallet.errors import RoundNotFound, RoundNotInReview
 from services.wallet.records import RollbackOrder, Settlement, Verdict
 
@@ -23,10 +23,11 @@ async def resolve(
 
     SETTLED is final: a later rollback leaves the round as it is, and who wants it otherwise adjusts. REVERSED
     tries the rollback again: NEEDS_REVIEW when the balance still does not cover it.
-    Errors: ROUND_NOT_FOUND, for rounds of other operators too; ROUND_NOT_IN_REVIEW.
+    Errors: ROUND_NOT_FOUND, for rounds of other operators too; ROUND_NOT_IN_REVIEW; ID_EXPIRED.
     """
     known = await store.list_settlements(conn, round_id=round_id)
     if not known:
+        await months.require_unexpired(conn, round_id, "round_id")
         raise RoundNotFound()
     account = await store.lock_account(conn, account_id=known[0].account_id, statement=lock)
     if account is None or account.operator_id != operator_id:

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.elements import TextClause
 
 from services.common.errors import FieldInvalid
-from services.wallet import sql, statements_store, store, transfers
+from services.wallet import months, sql, statements_store, store, transfers
 from services.wallet.errors import AccountNotFound, TransactionNotFound
 from services.wallet.records import (
     Account,
@@ -109,7 +109,8 @@ async def get_transaction(
 ) -> tuple[str, list[Movement], list[Posting]]:
     """Currency, movements and postings of a transfer, or of a round with all that was done to it.
 
-    Errors: TRANSACTION_NOT_FOUND, also when nothing moved, and for rounds and transfers of others.
+    Errors: TRANSACTION_NOT_FOUND, also when nothing moved, and for rounds and transfers of others;
+    ID_EXPIRED when it is archived.
     """
     await statements_store.begin_snapshot(conn)
     return await _get_transaction(conn, operator_id=operator_id, transaction_id=transaction_id)
@@ -131,7 +132,7 @@ async def get_daily_totals(
 ) -> list[DailyTotals]:
     """Sums of real money per currency: of one, or of all when `currency_code` is empty.
 
-    A day is complete when it has been over for IN_FLIGHT_MAX. Errors: FIELD_INVALID of a day in the future.
+    A day is complete when it has been over for IN_FLIGHT_MAX. Errors: FIELD_INVALID, as get_times_of.
     """
     start_time, end_time = await get_times_of(conn, day=day)
     await statements_store.allow_time(conn, statement_ms=TOTALS_MS_MAX, idle_ms=TOTALS_MS_MAX)
@@ -141,7 +142,12 @@ async def get_daily_totals(
 
 
 async def get_times_of(conn: AsyncConnection, *, day: date) -> tuple[datetime, datetime]:
-    """When a UTC day begins, and when the next one does. Errors: FIELD_INVALID of a day in the future."""
+    """When a UTC day begins, and when the next one does.
+
+    Errors: FIELD_INVALID of a day in the future, or of an archived month, whose postings are in files.
+    """
+    if day < await statements_store.get_archived_end(conn):
+        raise FieldInvalid(field="day", problem="of a month that is archived")
     start_time = datetime.combine(day, time(), UTC)
     if start_time > await statements_store.get_time(conn):
         raise FieldInvalid(field="day", problem="in the future")
@@ -171,6 +177,8 @@ async def _get_transaction(
     conn: AsyncConnection, *, operator_id: str, transaction_id: uuid.UUID
 ) -> tuple[str, list[Movement], list[Posting]]:
     movements = await statements_store.list_steps(conn, transaction_id=transaction_id)
+    if not movements:
+        await months.require_unexpired(conn, str(transaction_id), "transaction_id")
     # All steps of a round are of one account.
     account = await store.find_account(conn, account_id=movements[0].account_id) if movements else None
     if account is None or account.operator_id != operator_id:

@@ -120,6 +120,10 @@ order by account_version
 
 NOW = text("select clock_timestamp()")
 
+ARCHIVED_END = text("""
+select cast(max(month) + interval '1 month' as date) from ledger_month where archive_time is not null
+""")
+
 # One snapshot for all statements of the transaction.
 SNAPSHOT = text("set transaction isolation level repeatable read read only")
 

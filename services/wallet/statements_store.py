@@ -3,7 +3,7 @@
 import uuid
 from collections.abc import AsyncIterator
 from dataclasses import fields
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -29,6 +29,12 @@ async def get_time(conn: AsyncConnection) -> datetime:
     """The database's clock, which all movements have their times from."""
     time: datetime = (await conn.execute(sql.NOW)).scalar_one()
     return time
+
+
+async def get_archived_end(conn: AsyncConnection) -> date:
+    """The first day, UTC, of the oldest month whose rows are in the database."""
+    day: date = (await conn.execute(sql.ARCHIVED_END)).scalar_one()
+    return day
 
 
 async def find_version(conn: AsyncConnection, *, account_id: int, time: datetime, margin: timedelta) -> int:

@@ -5,7 +5,7 @@ from sqlalchemy.sql.elements import TextClause
 
 from services.common.errors import CurrencyMismatch, DomainError, FieldInvalid, IdReused
 from services.common.fields import AMOUNT_MINOR_MAX, uuid7
-from services.wallet import currencies, sql, store
+from services.wallet import currencies, months, sql, store
 from services.wallet.errors import (
     AccountFrozen,
     AccountNotFound,
@@ -78,8 +78,9 @@ async def transfer(
 
     A refusal is returned, not raised: it has to be committed first. `refusal_of` makes the error.
     Errors, with nothing stored: ACCOUNT_NOT_FOUND, CURRENCY_MISMATCH, DEMO_WITHDRAWAL, ROUND_NOT_FOUND when
-    an adjustment names a round that is not this account's; ID_REUSED; FIELD_INVALID where the money is not
-    ours to move; LEDGER_HALTED for a withdrawal: while the books are broken it may not be the player's.
+    an adjustment names a round that is not this account's, ID_EXPIRED when that is archived; ID_REUSED;
+    FIELD_INVALID where the money is not ours to move; LEDGER_HALTED for a withdrawal: while the books are
+    broken it may not be the player's.
     """
     account = await store.lock_account(conn, account_id=order.account_id, statement=lock)
     if account is None or account.operator_id != order.operator_id:
@@ -96,10 +97,11 @@ async def transfer(
         )
     if order.type is TransferType.WITHDRAWAL and account.kind is Kind.DEMO:
         raise DemoWithdrawal()
-    # Rounds never change hands and never go away: what is found here stays true.
+    # Rounds never change hands: what is found here stays true.
     if order.round_id and not await store.has_round(
         conn, account_id=order.account_id, round_id=order.round_id
     ):
+        await months.require_unexpired(conn, order.round_id, "round_id")
         raise RoundNotFound()
     if order.type is TransferType.WITHDRAWAL and await store.is_halted(conn):
         raise LedgerHalted()

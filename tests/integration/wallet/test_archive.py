@@ -17,7 +17,7 @@ from services.wallet import archive, archive_files, archive_store, counters, sta
 from services.wallet.archive import ArchiveError
 from services.wallet.records import Item, Step, TransferOrder, TransferType
 from tests import invariants
-from tests.integration.wallet.harness import NEEDS_REVIEW, OPERATOR, PAYOUT, STAKE, Wallet
+from tests.integration.wallet.harness import CONTEXT, GIVE_BACK, NEEDS_REVIEW, OPERATOR, PAYOUT, STAKE, Wallet
 from tests.integration.wallet.months import find_month, ids_in, lay_months, month_at
 
 OLD, NEXT = month_at(-3), month_at(-2)
@@ -147,6 +147,11 @@ async def test_a_replay_of_an_archived_id_is_expired_and_moves_nothing(
         lambda: wallet.roll_back(account_id, given_back),
         lambda: wallet.roll_back(account_id, fused),
         lambda: wallet.known(fused),
+        lambda: wallet.handlers.GetTransactions(
+            wallet_pb2.GetTransactionsRequest(operator_id=OPERATOR, transaction_id=fused), CONTEXT
+        ),
+        lambda: wallet.resolve(fused, GIVE_BACK),
+        lambda: wallet.adjust(account_id, 5, round_id=fused),
         lambda: wallet.deposit(account_id, 1000, request_id=request_id),
     ]
     # First of a wallet that has not heard of it yet.
@@ -295,6 +300,19 @@ async def test_a_balance_at_a_time_is_right_or_not_known_any_more(old_wallet: Wa
             assert await balance_at(time) == before[place]
     with pytest.raises(DomainError, match="FIELD_INVALID"):
         await balance_at(times[0] - timedelta(days=1))
-    other_id = await wallet.open()
-    account_id = other_id
+    account_id = await wallet.open()
     assert await balance_at(times[0]) == (0, 0)
+
+
+async def test_the_totals_of_a_day_that_is_archived_are_refused(old_wallet: Wallet, tmp_path: Path) -> None:
+    wallet = old_wallet
+    await run(wallet, tmp_path)
+
+    async def totals(day: date) -> object:
+        request = wallet_pb2.GetDailyTotalsRequest(operator_id=OPERATOR, day=day.isoformat())
+        return await wallet.handlers.GetDailyTotals(request, CONTEXT)
+
+    for day in (OLD, NEXT - timedelta(days=1)):
+        with pytest.raises(DomainError, match="FIELD_INVALID"):
+            await totals(day)
+    assert await totals(NEXT)

@@ -1103,7 +1103,9 @@ class AdjustRequest(_message.Message):
     reason: _builtins.str
     """Why, 1..1000 characters. Required."""
     round_id: _builtins.str
-    """The round it is about, where it is about one; ROUND_NOT_FOUND unless it is one of the account's."""
+    """The round it is about, where it is about one; ROUND_NOT_FOUND unless it is one of the account's,
+    ID_EXPIRED when it is archived.
+    """
     @_builtins.property
     def amount(self) -> _money_pb2.Money:
         """Above zero in, below zero out; not zero."""

@@ -313,6 +313,7 @@ class WalletServiceServicer:
         wants a kept round otherwise adjusts. Game may call it, so that a round that stands there stands here (R14).
         Errors: NOT_FOUND/ROUND_NOT_FOUND
         Errors: FAILED_PRECONDITION/ROUND_NOT_IN_REVIEW
+        Errors: FAILED_PRECONDITION/ID_EXPIRED
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -341,6 +342,7 @@ class WalletServiceServicer:
     def GetTransactions(self, request, context):
         """Returns what moved under one id, with its postings: the transfer, or all steps of the round.
         Errors: NOT_FOUND/TRANSACTION_NOT_FOUND
+        Errors: FAILED_PRECONDITION/ID_EXPIRED
         Errors: INVALID_ARGUMENT/FIELD_INVALID
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -349,7 +351,7 @@ class WalletServiceServicer:
 
     def GetDailyTotals(self, request, context):
         """Sums of one UTC day per currency, with a checksum over its postings. Demo is never in it. They are final a minute
-        after the day's end.
+        after the day's end. A day of an archived month is FIELD_INVALID.
         Errors: INVALID_ARGUMENT/FIELD_INVALID
         Errors: INVALID_ARGUMENT/CURRENCY_UNKNOWN
         """

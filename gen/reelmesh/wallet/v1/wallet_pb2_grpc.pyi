@@ -133,6 +133,7 @@ class WalletServiceStub:
     wants a kept round otherwise adjusts. Game may call it, so that a round that stands there stands here (R14).
     Errors: NOT_FOUND/ROUND_NOT_FOUND
     Errors: FAILED_PRECONDITION/ROUND_NOT_IN_REVIEW
+    Errors: FAILED_PRECONDITION/ID_EXPIRED
     """
     GetAccountBalance: _grpc.UnaryUnaryMultiCallable[_wallet_pb2.GetAccountBalanceRequest, _wallet_pb2.GetAccountBalanceResponse]
     """Returns the balance of a player's account now, or as it was at a time.
@@ -149,11 +150,12 @@ class WalletServiceStub:
     GetTransactions: _grpc.UnaryUnaryMultiCallable[_wallet_pb2.GetTransactionsRequest, _wallet_pb2.GetTransactionsResponse]
     """Returns what moved under one id, with its postings: the transfer, or all steps of the round.
     Errors: NOT_FOUND/TRANSACTION_NOT_FOUND
+    Errors: FAILED_PRECONDITION/ID_EXPIRED
     Errors: INVALID_ARGUMENT/FIELD_INVALID
     """
     GetDailyTotals: _grpc.UnaryUnaryMultiCallable[_wallet_pb2.GetDailyTotalsRequest, _wallet_pb2.GetDailyTotalsResponse]
     """Sums of one UTC day per currency, with a checksum over its postings. Demo is never in it. They are final a minute
-    after the day's end.
+    after the day's end. A day of an archived month is FIELD_INVALID.
     Errors: INVALID_ARGUMENT/FIELD_INVALID
     Errors: INVALID_ARGUMENT/CURRENCY_UNKNOWN
     """
@@ -271,6 +273,7 @@ class WalletServiceAsyncStub(WalletServiceStub):
     wants a kept round otherwise adjusts. Game may call it, so that a round that stands there stands here (R14).
     Errors: NOT_FOUND/ROUND_NOT_FOUND
     Errors: FAILED_PRECONDITION/ROUND_NOT_IN_REVIEW
+    Errors: FAILED_PRECONDITION/ID_EXPIRED
     """
     GetAccountBalance: _aio.UnaryUnaryMultiCallable[_wallet_pb2.GetAccountBalanceRequest, _wallet_pb2.GetAccountBalanceResponse]  # type: ignore[assignment]
     """Returns the balance of a player's account now, or as it was at a time.
@@ -287,11 +290,12 @@ class WalletServiceAsyncStub(WalletServiceStub):
     GetTransactions: _aio.UnaryUnaryMultiCallable[_wallet_pb2.GetTransactionsRequest, _wallet_pb2.GetTransactionsResponse]  # type: ignore[assignment]
     """Returns what moved under one id, with its postings: the transfer, or all steps of the round.
     Errors: NOT_FOUND/TRANSACTION_NOT_FOUND
+    Errors: FAILED_PRECONDITION/ID_EXPIRED
     Errors: INVALID_ARGUMENT/FIELD_INVALID
     """
     GetDailyTotals: _aio.UnaryUnaryMultiCallable[_wallet_pb2.GetDailyTotalsRequest, _wallet_pb2.GetDailyTotalsResponse]  # type: ignore[assignment]
     """Sums of one UTC day per currency, with a checksum over its postings. Demo is never in it. They are final a minute
-    after the day's end.
+    after the day's end. A day of an archived month is FIELD_INVALID.
     Errors: INVALID_ARGUMENT/FIELD_INVALID
     Errors: INVALID_ARGUMENT/CURRENCY_UNKNOWN
     """
@@ -502,6 +506,7 @@ class WalletServiceServicer(metaclass=_abc_1.ABCMeta):
         wants a kept round otherwise adjusts. Game may call it, so that a round that stands there stands here (R14).
         Errors: NOT_FOUND/ROUND_NOT_FOUND
         Errors: FAILED_PRECONDITION/ROUND_NOT_IN_REVIEW
+        Errors: FAILED_PRECONDITION/ID_EXPIRED
         """
 
     @_abc_1.abstractmethod
@@ -536,6 +541,7 @@ class WalletServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_wallet_pb2.GetTransactionsResponse, _abc.Awaitable[_wallet_pb2.GetTransactionsResponse]]:
         """Returns what moved under one id, with its postings: the transfer, or all steps of the round.
         Errors: NOT_FOUND/TRANSACTION_NOT_FOUND
+        Errors: FAILED_PRECONDITION/ID_EXPIRED
         Errors: INVALID_ARGUMENT/FIELD_INVALID
         """
 
@@ -546,7 +552,7 @@ class WalletServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_wallet_pb2.GetDailyTotalsResponse, _abc.Awaitable[_wallet_pb2.GetDailyTotalsResponse]]:
         """Sums of one UTC day per currency, with a checksum over its postings. Demo is never in it. They are final a minute
-        after the day's end.
+        after the day's end. A day of an archived month is FIELD_INVALID.
         Errors: INVALID_ARGUMENT/FIELD_INVALID
         Errors: INVALID_ARGUMENT/CURRENCY_UNKNOWN
         """
