@@ -1,5 +1,7 @@
 """Calls to operators' own wallets that were not answered: listed, forced, stopped."""
 
+import re
+import uuid
 from typing import Any
 
 import grpc
@@ -16,6 +18,7 @@ from services.wallet.records import Call, CallState, CallStep
 Context = grpc.aio.ServicerContext[Any, Any]
 
 PAGE_SIZE, PAGE_SIZE_MAX = 50, 200
+_ATTEMPTS = re.compile("[0-9]{1,9}")
 
 
 class ExternalHandlers(wallet_pb2_grpc.WalletServiceServicer):
@@ -74,7 +77,10 @@ def _position(parts: tuple[str, ...]) -> tuple[int, str, int] | None:
         return None
     try:
         attempts, round_id, step = parts
-        return int(attempts), str(fields.require_uuid(round_id, "page_token")), int(step)
+        # Up to what PostgreSQL takes for one.
+        if not _ATTEMPTS.fullmatch(attempts):
+            raise ValueError
+        return int(attempts), str(uuid.UUID(round_id)), CallStep(int(step))
     except ValueError:
         raise PageTokenInvalid() from None
 

@@ -7,7 +7,7 @@ import pytest
 from reelmesh.wallet.v1 import wallet_pb2
 from sqlalchemy import text
 
-from services.common import db
+from services.common import db, fields
 from services.common.errors import DomainError
 from services.wallet import external
 from services.wallet.records import CallStep, Outcome, Unanswered
@@ -201,6 +201,17 @@ async def test_a_wrong_token_and_a_wrong_certificate_are_refused_and_told_clearl
         stage.line.client = right
         await client.close()
     assert await stage.balance() == 1000
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [(10**30, new_id(), 1), (2**31, new_id(), 1), (-1, new_id(), 1), (1, "x", 1), (1, new_id(), 10**9), (1,)],
+)
+async def test_a_page_token_that_we_did_not_make_is_refused(stage: Stage, parts: tuple[object, ...]) -> None:
+    token = fields.encode_page_token(f"stuck/{OPERATOR}", *parts)
+    request = wallet_pb2.ListStuckCallsRequest(operator_id=OPERATOR, page_token=token)
+    with pytest.raises(DomainError, match="PAGE_TOKEN_INVALID"):
+        await stage.wallet.handlers.ListStuckCalls(request, CONTEXT)
 
 
 async def test_the_reply_does_not_wait_for_the_payout(stage: Stage) -> None:
