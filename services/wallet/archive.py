@@ -86,7 +86,8 @@ async def close_month(engine: AsyncEngine, month: Month) -> None:
     """Expires a month's ids and keeps rows out of it; nothing of that while one of its rounds is not over."""
     async with db.transaction(engine, "wallet.close_month", links=()) as conn:
         await archive_store.fence_month(conn, month)
-        # Behind the fence, so that nothing is begun after we looked.
+        await archive_store.lock_unfinished(conn)
+        # Behind the fence and the lock, so that nothing is begun after we looked.
         unfinished = await archive_store.list_unfinished(conn, month)
         if unfinished:
             rounds = "".join(f"\n  {round_id}: {why}" for round_id, why in unfinished)

@@ -162,6 +162,15 @@ async def fence_month(conn: AsyncConnection, month: Month) -> None:
         )
 
 
+async def lock_unfinished(conn: AsyncConnection) -> None:
+    """Waits for whoever writes a review or a call, and lets nobody write another until the transaction ends.
+
+    After the fence: a payout or rollback writes its rows in that order too. Who waited looks at the months
+    behind its insert.
+    """
+    await conn.execute(text("lock table review, external_call in share mode"))
+
+
 async def list_unfinished(conn: AsyncConnection, month: Month) -> list[tuple[str, str]]:
     """Up to ten rounds of a month that are not over, each with what it waits for."""
     query = text(_LIST_UNFINISHED.format(month=month.suffix))

@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.common.errors import DomainError, IdReused
 from services.common.fields import uuid7
-from services.wallet import external_store, ledger, store
+from services.wallet import external_store, ledger, months, store
 from services.wallet.records import (
     Account,
     Call,
@@ -163,7 +163,10 @@ async def _settle(conn: AsyncConnection, item: Item, **verdict: Any) -> None:
 async def insert_call(
     conn: AsyncConnection, account: Account, item: Item, step: CallStep, *, amount_minor: int, **who: str
 ) -> Call:
-    """Writes a call that is about to be made; `who`: actor and reason of a rollback. Errors: ID_REUSED."""
+    """Writes a call that is about to be made; `who`: actor and reason of a rollback.
+
+    Errors: ID_REUSED, ID_EXPIRED.
+    """
     stake = step is CallStep.STAKE
     inserted = await external_store.insert_call(
         conn,
@@ -182,6 +185,9 @@ async def insert_call(
     if not inserted:
         # At the same time for another account, whose lock is not ours.
         raise IdReused(request_id=item.round_id)
+    # Only now: whoever closes the round's month waits for us from here on, or we have waited for it. A stake
+    # that the operator took for a closed month could never be recorded.
+    await months.require_unexpired(conn, item.round_id, "round_id")
     calls = await external_store.list_calls(conn, round_id=item.round_id)
     return next(call for call in calls if call.step is step)
 

@@ -176,6 +176,8 @@ async def reverse_round(
     missing_minor = win_minor - stake.stake_minor
     if account.balance_minor < missing_minor:
         opened = await review_store.open_review(conn, order, missing_minor=missing_minor)
+        # Only now: whoever closes the month waits for us from here on, or we have waited for it.
+        await months.require_unexpired(conn, order.round_id, "round_id")
         return replace(
             stake,
             status=Status.NEEDS_REVIEW,

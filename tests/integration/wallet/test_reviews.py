@@ -1,12 +1,16 @@
 """Rollbacks that would make a balance negative: stored, told, ended by a person. 42 (Beexar fixture 0019)."""
 
+import asyncio
 import json
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from reelmesh.wallet.v1 import wallet_pb2
 
 from services.common.errors import DomainError
+from services.wallet import archive, review_store
+from services.wallet.archive import ArchiveError
 from tests.integration.wallet.harness import (
     APPLIED,
     CONTEXT,
@@ -21,6 +25,7 @@ from tests.integration.wallet.harness import (
     Wallet,
     new_id,
 )
+from tests.integration.wallet.months import find_month, ids_in, lay_months, month_at
 from tests.integration.wallet.test_events import told
 
 
@@ -183,3 +188,33 @@ async def test_a_review_is_told_when_it_opens_and_when_it_ends(
     }
     [line] = [record.getMessage() for record in caplog.records if "needs review" in record.getMessage()]
     assert round_id in line
+
+
+async def test_a_review_that_is_being_opened_keeps_its_month_open(
+    database: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened, commit, open_review = asyncio.Event(), asyncio.Event(), review_store.open_review
+
+    async def slowly(*args: Any, **kwargs: Any) -> bool:
+        done = await open_review(*args, **kwargs)
+        opened.set()
+        await commit.wait()
+        return done
+
+    monkeypatch.setattr(review_store, "open_review", slowly)
+    old = month_at(-2)
+    async with Wallet(database("wallet")) as wallet:
+        await lay_months(wallet.engine, first=old, last=month_at(1))
+        account_id, round_id = await wallet.open(balance=100), ids_in(old)()
+        await wallet.settle(account_id, round_id=round_id, stake=100, win=500)
+        await wallet.withdraw(account_id, 500)
+        rolling_back = asyncio.create_task(wallet.roll_back(account_id, round_id))
+        await opened.wait()
+        month = await find_month(wallet.engine, old)
+        closing = asyncio.create_task(archive.close_month(wallet.engine, month))
+        await asyncio.sleep(0.2)
+        commit.set()
+        assert (await rolling_back).status == NEEDS_REVIEW
+        with pytest.raises(ArchiveError, match=f"{round_id}: in review"):
+            await closing
+        await wallet.check()

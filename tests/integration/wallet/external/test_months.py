@@ -1,0 +1,85 @@
+"""A month that is closed while an operator's wallet is about to be asked about one of its rounds."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+
+from services.common.errors import DomainError
+from services.wallet import archive, archive_store, external
+from services.wallet.archive import ArchiveError
+from tests.integration.wallet.external.stage import Line, Stage
+from tests.integration.wallet.harness import OPERATOR, Wallet, new_id
+from tests.integration.wallet.months import find_month, ids_in, lay_months, month_at
+from tests.operators import Operator
+
+pytestmark = pytest.mark.tool("openssl")
+
+OLD = month_at(-2)
+
+
+@pytest.fixture
+async def old_stage(database: Callable[[str], str], operator: Operator) -> AsyncIterator[Stage]:
+    """A ledger that began two months ago."""
+    client = operator.client()
+    line, player_id = Line(client), new_id()
+    async with Wallet(database("wallet"), wallets={OPERATOR: line}) as wallet:
+        await lay_months(wallet.engine, first=OLD, last=month_at(1))
+        await operator.open(player_id, balance=1000)
+        yield Stage(wallet, operator, line, player_id, await wallet.open(player_id=player_id))
+        await wallet.external.drain()
+        await wallet.check()
+    await client.close()
+
+
+async def test_a_call_that_is_being_written_keeps_its_month_open(
+    old_stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written, commit, insert_call = asyncio.Event(), asyncio.Event(), external.insert_call
+
+    async def slowly(*args: Any, **kwargs: Any) -> Any:
+        call = await insert_call(*args, **kwargs)
+        written.set()
+        await commit.wait()
+        return call
+
+    monkeypatch.setattr(external, "insert_call", slowly)
+    old_stage.line.cut_after.add("stake")
+    engine, round_id = old_stage.wallet.engine, ids_in(OLD)()
+    settling = asyncio.create_task(old_stage.settle(round_id=round_id, stake=100))
+    await written.wait()
+    closing = asyncio.create_task(archive.close_month(engine, await find_month(engine, OLD)))
+    await asyncio.sleep(0.2)
+    commit.set()
+    with pytest.raises(ArchiveError, match=f"{round_id}: a call to an operator's wallet"):
+        await closing
+    with pytest.raises(DomainError, match="UNAVAILABLE"):
+        await settling
+    # The operator has taken it, so it must be possible to say so.
+    old_stage.line.cut_after.clear()
+    assert (await old_stage.settle(round_id=round_id, stake=100)).balance_after.amount_minor == 900
+
+
+async def test_no_call_is_made_for_a_month_that_was_closed_meanwhile(
+    old_stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked, close, list_unfinished = asyncio.Event(), asyncio.Event(), archive_store.list_unfinished
+
+    async def slowly(*args: Any) -> Any:
+        found = await list_unfinished(*args)
+        looked.set()
+        await close.wait()
+        return found
+
+    monkeypatch.setattr(archive_store, "list_unfinished", slowly)
+    engine = old_stage.wallet.engine
+    closing = asyncio.create_task(archive.close_month(engine, await find_month(engine, OLD)))
+    await looked.wait()
+    settling = asyncio.create_task(old_stage.settle(round_id=ids_in(OLD)(), stake=100))
+    await asyncio.sleep(0.2)
+    close.set()
+    await closing
+    with pytest.raises(DomainError, match="ID_EXPIRED"):
+        await settling
+    assert old_stage.line.sent == [] and await old_stage.balance() == 1000
