@@ -108,6 +108,8 @@ def answer_known(item: Item, known: Known) -> Answer | None:
         return replay(item, known.settlement)
     if known.account_currency_code is None:
         return AccountNotFound()
+    if known.called_elsewhere:
+        return IdReused(request_id=item.round_id)
     if item.step is Step.VOID:
         return None
     if item.currency_code != known.account_currency_code:

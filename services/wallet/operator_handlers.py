@@ -13,7 +13,6 @@ from services.wallet import freezes, ledger, messages, months, review_store, rev
 from services.wallet.external import ExternalRounds
 from services.wallet.notes import note
 from services.wallet.records import (
-    Account,
     External,
     FreezeOrder,
     Item,
@@ -62,13 +61,13 @@ class OperatorHandlers(wallet_pb2_grpc.WalletServiceServicer):
         self, request: wallet_pb2.FreezeAccountRequest, context: Context
     ) -> wallet_pb2.FreezeAccountResponse:
         account = await self._freeze(messages.parse_freeze(request, frozen=True))
-        return wallet_pb2.FreezeAccountResponse(account=messages.account(account))
+        return wallet_pb2.FreezeAccountResponse(account=account)
 
     async def UnfreezeAccount(
         self, request: wallet_pb2.UnfreezeAccountRequest, context: Context
     ) -> wallet_pb2.UnfreezeAccountResponse:
         account = await self._freeze(messages.parse_freeze(request, frozen=False))
-        return wallet_pb2.UnfreezeAccountResponse(account=messages.account(account))
+        return wallet_pb2.UnfreezeAccountResponse(account=account)
 
     async def ListReviews(
         self, request: wallet_pb2.ListReviewsRequest, context: Context
@@ -128,9 +127,14 @@ class OperatorHandlers(wallet_pb2_grpc.WalletServiceServicer):
         note(settlement)
         return settlement
 
-    async def _freeze(self, order: FreezeOrder) -> Account:
+    async def _freeze(self, order: FreezeOrder) -> wallet_pb2.Account:
         async with db.transaction(self._engine, "wallet.freeze") as conn:
-            return await freezes.freeze(conn, order)
+            account = await freezes.freeze(conn, order)
+        message = messages.account(account)
+        if account.external:
+            # Only the operator's wallet knows it, and no freeze waits for an answer from there.
+            message.ClearField("balance")
+        return message
 
     async def _transfer(self, order: TransferOrder) -> Transfer:
         async with db.transaction(self._engine, "wallet.transfer") as conn:

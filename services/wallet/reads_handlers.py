@@ -9,6 +9,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from services.common import db, fields
 from services.common.errors import FieldMissing
 from services.wallet import messages, reads_messages, statements
+from services.wallet.external import ExternalRounds
+from services.wallet.records import Account, Balance
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -17,6 +19,7 @@ class ReadsHandlers(wallet_pb2_grpc.WalletServiceServicer):
     """What operators read: balances, statements, totals."""
 
     _engine: AsyncEngine
+    _external: ExternalRounds
 
     async def GetAccountBalance(
         self, request: wallet_pb2.GetAccountBalanceRequest, context: Context
@@ -31,11 +34,20 @@ class ReadsHandlers(wallet_pb2_grpc.WalletServiceServicer):
                 )
         else:
             async with db.transaction(self._engine, "wallet.get_balance") as conn:
-                balance = await statements.get_balance(conn, operator_id=operator_id, account_id=account_id)
+                account = await statements.get_player_account(
+                    conn, operator_id=operator_id, account_id=account_id
+                )
+            balance = await self._balance(account)
         return wallet_pb2.GetAccountBalanceResponse(
             balance=messages.money(balance.currency_code, balance.balance_minor),
             account_version=balance.version,
         )
+
+    async def _balance(self, account: Account) -> Balance:
+        balance_minor = account.balance_minor
+        if account.external:
+            balance_minor = await self._external.balance_minor(account)
+        return Balance(account.currency_code, balance_minor, account.version)
 
     async def ListTransactions(
         self, request: wallet_pb2.ListTransactionsRequest, context: Context

@@ -126,6 +126,7 @@ class Known:
     halted: bool  # the auditor found the books broken: no stake is judged
     expired: bool  # its month is closed: nothing is done under its id any more
     external: bool  # an operator's own wallet keeps the account's money
+    called_elsewhere: bool  # another account's: an operator's wallet was asked for it
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,9 @@ from sqlalchemy import text
 #   keeps the money (external.py).
 # judged: while the books are broken no stake is judged (auditor.py). A payout asks for its stake; without one
 #   there is no verdict. (Not whether the stake was given back: its rollback left a tombstone on the payout's
-#   key.) `rn < 2`, because the generic plan estimates one row for `rn = 1` and joins by nested loops, N^2.
+#   key.) A void of a round that an operator's wallet is asked for by another account has none either: its
+#   tombstone would stand where the operator's answer belongs.
+#   `rn < 2`, because the generic plan estimates one row for `rn = 1` and joins by nested loops, N^2.
 #   The bounds of the payouts' ids say at the start which partitions their stakes can be in: without them
 #   every batch opens all of them. Null, in a batch without payouts, is none.
 # ins: verdict and arbiter in one. A duplicate (old, concurrent or in the batch) returns no row and so moves
@@ -30,7 +32,8 @@ locked as materialized (
   order by account_id for no key update),
 judged as materialized (
   select i.*, l.balance_minor, l.version, case
-    when i.step = 0 then 3
+    when i.step = 0 then case when not exists (
+        select from external_call c where c.round_id = i.round_id and c.account_id <> i.account_id) then 3 end
     when i.step = 3 then (
       select case when s.status = 1 then 1 else 4 end from settlement s
       where s.round_id = i.round_id and s.step_key = 0 and s.account_id = i.account_id and s.step <> 1
@@ -87,7 +90,9 @@ select a.currency_code as account_currency_code, a.external, a.currency_code, a.
   k.step as stake_step, k.account_id as stake_account_id,
   coalesce(i.round_id < (select month_id(cast(max(month) + interval '1 month' as date)) from ledger_month
     where close_time is not null), false) as expired,
-  exists (select from ledger_break where resolve_time is null) as halted
+  exists (select from ledger_break where resolve_time is null) as halted,
+  exists (select from external_call c where c.round_id = i.round_id and c.account_id <> i.account_id)
+    as called_elsewhere
 from unnest(cast(:round_ids as uuid[]), cast(:step_keys as smallint[]), cast(:account_ids as bigint[]))
   with ordinality as i(round_id, step_key, account_id, ord)
 left join settlement s on s.round_id = i.round_id and s.step_key = i.step_key

@@ -34,12 +34,6 @@ TOTALS_MS_MAX = 25_000
 _HASH_BYTES = 8
 
 
-async def get_balance(conn: AsyncConnection, *, operator_id: str, account_id: int) -> Balance:
-    """The balance of a player's account now. Errors: ACCOUNT_NOT_FOUND"""
-    account = await get_player_account(conn, operator_id=operator_id, account_id=account_id)
-    return Balance(account.currency_code, account.balance_minor, account.version)
-
-
 async def get_balance_at(
     conn: AsyncConnection,
     *,

@@ -82,6 +82,7 @@ async def find_known(conn: AsyncConnection, items: Sequence[Item]) -> list[Known
             stake_step=None if row.stake_step is None else Step(row.stake_step),
             stake_account_id=row.stake_account_id,
             halted=row.halted,
+            called_elsewhere=row.called_elsewhere,
             expired=row.expired,
             external=bool(row.external),
         )

@@ -254,7 +254,9 @@ class Account(_message.Message):
     """Whether stakes and withdrawals are refused."""
     @_builtins.property
     def balance(self) -> _money_pb2.Money:
-        """The balance; of a house account checkpoint plus tail."""
+        """The balance; of a house account checkpoint plus tail. Where an operator's own wallet keeps the money, what that
+        says; not there in the answer to a freeze, which does not ask.
+        """
 
     def __init__(
         self,
@@ -1493,7 +1495,9 @@ class GetAccountBalanceResponse(_message.Message):
     """The account's version at that moment."""
     @_builtins.property
     def balance(self) -> _money_pb2.Money:
-        """At that moment; 0 before the account was opened."""
+        """At that moment; 0 before the account was opened. Where an operator's own wallet keeps the money: what that says
+        now, and of a moment what was on its way to the player.
+        """
 
     def __init__(
         self,

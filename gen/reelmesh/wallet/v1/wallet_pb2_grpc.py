@@ -320,7 +320,8 @@ class WalletServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetAccountBalance(self, request, context):
-        """Returns the balance of a player's account now, or as it was at a time.
+        """Returns the balance of a player's account now, or as it was at a time. UNAVAILABLE while the operator's own wallet,
+        where that keeps the money, does not say.
         Errors: NOT_FOUND/ACCOUNT_NOT_FOUND
         Errors: INVALID_ARGUMENT/FIELD_INVALID
         """

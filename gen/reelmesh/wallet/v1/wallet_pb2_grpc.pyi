@@ -136,7 +136,8 @@ class WalletServiceStub:
     Errors: FAILED_PRECONDITION/ID_EXPIRED
     """
     GetAccountBalance: _grpc.UnaryUnaryMultiCallable[_wallet_pb2.GetAccountBalanceRequest, _wallet_pb2.GetAccountBalanceResponse]
-    """Returns the balance of a player's account now, or as it was at a time.
+    """Returns the balance of a player's account now, or as it was at a time. UNAVAILABLE while the operator's own wallet,
+    where that keeps the money, does not say.
     Errors: NOT_FOUND/ACCOUNT_NOT_FOUND
     Errors: INVALID_ARGUMENT/FIELD_INVALID
     """
@@ -276,7 +277,8 @@ class WalletServiceAsyncStub(WalletServiceStub):
     Errors: FAILED_PRECONDITION/ID_EXPIRED
     """
     GetAccountBalance: _aio.UnaryUnaryMultiCallable[_wallet_pb2.GetAccountBalanceRequest, _wallet_pb2.GetAccountBalanceResponse]  # type: ignore[assignment]
-    """Returns the balance of a player's account now, or as it was at a time.
+    """Returns the balance of a player's account now, or as it was at a time. UNAVAILABLE while the operator's own wallet,
+    where that keeps the money, does not say.
     Errors: NOT_FOUND/ACCOUNT_NOT_FOUND
     Errors: INVALID_ARGUMENT/FIELD_INVALID
     """
@@ -515,7 +517,8 @@ class WalletServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _wallet_pb2.GetAccountBalanceRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_wallet_pb2.GetAccountBalanceResponse, _abc.Awaitable[_wallet_pb2.GetAccountBalanceResponse]]:
-        """Returns the balance of a player's account now, or as it was at a time.
+        """Returns the balance of a player's account now, or as it was at a time. UNAVAILABLE while the operator's own wallet,
+        where that keeps the money, does not say.
         Errors: NOT_FOUND/ACCOUNT_NOT_FOUND
         Errors: INVALID_ARGUMENT/FIELD_INVALID
         """

@@ -14,6 +14,7 @@ from services.wallet.operator_wallet import OperatorWalletClient
 from tests.integration.wallet.external.stage import Stage, at_once
 from tests.integration.wallet.harness import (
     APPLIED,
+    CONTEXT,
     DEMO,
     NEEDS_REVIEW,
     OPERATOR,
@@ -106,6 +107,19 @@ async def test_a_round_of_another_account_is_refused(stage: Stage) -> None:
             await stage.wallet.void(account_id, round_id)
 
 
+async def test_another_account_leaves_no_tombstone_where_an_answer_belongs(stage: Stage) -> None:
+    inside_id = await stage.wallet.open(operator_id="with-us", balance=1000)
+    round_id = new_id()
+    stage.line.cut_after.add("stake")
+    with pytest.raises(DomainError, match="UNAVAILABLE"):
+        await stage.settle(round_id=round_id, stake=100)
+    for end in (stage.wallet.void, stage.wallet.roll_back, stage.wallet.roll_back_bet):
+        with pytest.raises(DomainError, match="ID_REUSED"):
+            await end(inside_id, round_id)
+    stage.line.cut_after.clear()
+    assert (await stage.settle(round_id=round_id, stake=100)).balance_after.amount_minor == 900
+
+
 async def test_demo_accounts_and_those_opened_before_never_leave_our_wallet(
     stage: Stage, external_url: str
 ) -> None:
@@ -128,12 +142,22 @@ async def test_money_that_is_not_ours_is_neither_deposited_nor_withdrawn(stage: 
 
 async def test_an_account_shows_the_operators_balance_or_nothing(stage: Stage) -> None:
     assert await stage.wallet.balance(stage.account_id) == 1000
+    asked = wallet_pb2.GetAccountBalanceRequest(operator_id=OPERATOR, account_id=stage.account_id)
+    assert (await stage.wallet.handlers.GetAccountBalance(asked, CONTEXT)).balance == money(1000)
     with pytest.raises(DomainError, match="ACCOUNT_NOT_FOUND"):
         await stage.wallet.open(player_id="nobody-there")
     await stage.line.client.close()
     stage.line.client = OperatorWalletClient("127.0.0.1:1", token="t", insecure=True)
     with pytest.raises(DomainError, match="UNAVAILABLE"):
         await stage.wallet.balance(stage.account_id)
+    with pytest.raises(DomainError, match="UNAVAILABLE"):
+        await stage.wallet.handlers.GetAccountBalance(asked, CONTEXT)
+    # A freeze waits for nobody, and claims nothing that it does not know.
+    freeze = wallet_pb2.FreezeAccountRequest(
+        operator_id=OPERATOR, account_id=stage.account_id, actor="ann", reason="stolen card"
+    )
+    frozen = (await stage.wallet.handlers.FreezeAccount(freeze, CONTEXT)).account
+    assert frozen.frozen and not frozen.HasField("balance")
     await stage.line.client.close()
 
 
