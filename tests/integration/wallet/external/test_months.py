@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from services.common.errors import DomainError
-from services.wallet import archive, archive_store, external
+from services.wallet import archive, archive_store, external_books
 from services.wallet.archive import ArchiveError
 from tests.integration.wallet.external.stage import Line, Stage
 from tests.integration.wallet.harness import OPERATOR, Wallet, new_id
@@ -36,7 +36,7 @@ async def old_stage(database: Callable[[str], str], operator: Operator) -> Async
 async def test_a_call_that_is_being_written_keeps_its_month_open(
     old_stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    written, commit, insert_call = asyncio.Event(), asyncio.Event(), external.insert_call
+    written, commit, insert_call = asyncio.Event(), asyncio.Event(), external_books.insert_call
 
     async def slowly(*args: Any, **kwargs: Any) -> Any:
         call = await insert_call(*args, **kwargs)
@@ -44,7 +44,7 @@ async def test_a_call_that_is_being_written_keeps_its_month_open(
         await commit.wait()
         return call
 
-    monkeypatch.setattr(external, "insert_call", slowly)
+    monkeypatch.setattr("services.wallet.external.insert_call", slowly)
     old_stage.line.cut_after.add("stake")
     engine, round_id = old_stage.wallet.engine, ids_in(OLD)()
     settling = asyncio.create_task(old_stage.settle(round_id=round_id, stake=100))
