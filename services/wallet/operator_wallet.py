@@ -16,6 +16,7 @@ from reelmesh.external_wallet.v1 import external_wallet_pb2, external_wallet_pb2
 from reelmesh.type.v1 import money_pb2
 
 from services.common import failpoints
+from services.common.fields import AMOUNT_MINOR_MAX
 from services.wallet.records import Call, Outcome, Told, Unanswered
 
 log = logging.getLogger(__name__)
@@ -163,6 +164,9 @@ def _told(call: Call, answer: Any, *, refusable: bool) -> Told:
 def _amount(money: money_pb2.Money, currency_code: str) -> int:
     if money.currency_code != currency_code:
         raise Unanswered(f"OK with a balance in {money.currency_code[:16]!r} instead of {currency_code}")
+    # Our reply adds a win to it.
+    if abs(money.amount_minor) > AMOUNT_MINOR_MAX:
+        raise Unanswered("OK with a balance beyond 2^53 minor units")
     return money.amount_minor
 
 
