@@ -107,9 +107,14 @@ class ExternalRounds:
         except DomainError:
             return
         except Exception as error:
-            if not db.is_connection_error(error):
-                raise
-            log.warning("round %s: %s not recorded", call.round_id, call.step.name)
+            # One call that fails must not keep the others from being sent, for as long as it is due.
+            unexpected = None if db.is_connection_error(error) else error
+            log.log(
+                logging.ERROR if unexpected else logging.WARNING,
+                "round %s: %s not recorded",
+                *(call.round_id, call.step.name),
+                exc_info=unexpected,
+            )
 
     async def keep_sending(self, stop: asyncio.Event) -> None:
         """Sends payouts and voids that were not answered, for ever and ever more seldom, until `stop`.

@@ -203,6 +203,26 @@ async def test_a_wrong_token_and_a_wrong_certificate_are_refused_and_told_clearl
     assert await stage.balance() == 1000
 
 
+async def test_a_call_that_fails_by_a_defect_does_not_keep_the_others_from_being_sent(
+    stage: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    stage.line.cut_before.add("payout")
+    rounds = [(await stage.settle(stake=100, win=30)).round_id for _ in range(2)]
+    await stage.quiet()
+    stage.line.cut_before.clear()
+
+    async def fail_once() -> None:
+        del stage.line.before["payout"]
+        raise RuntimeError("a defect")
+
+    stage.line.before["payout"] = fail_once
+    assert await stage.due() == 2
+    assert [record.levelname for record in caplog.records if "not recorded" in record.message] == ["ERROR"]
+    await stage.due()
+    assert {(await stage.calls(round_id))[2].state for round_id in rounds} == {2}
+    assert await stage.balance() == 860
+
+
 @pytest.mark.parametrize(
     "parts",
     [(10**30, new_id(), 1), (2**31, new_id(), 1), (-1, new_id(), 1), (1, "x", 1), (1, new_id(), 10**9), (1,)],
