@@ -46,7 +46,7 @@ def statement_command(
     output: Output = None,
 ) -> None:
     """The movements of a player's account, oldest first."""
-    if not (account.isascii() and account.isdecimal()):
+    if not (account.isascii() and account.isdecimal() and len(account) < 19):
         sys.exit(f"export: {account!r} is no account's id: the column account_id of a day's CSV has them")
     start_time = _time(start) if start else statements.BEGINNING
     end_time = _time(end) if end else statements.END
