@@ -7,6 +7,7 @@ REELMESH_WALLET_DATABASE_URL: not an argument, since the process list shows argu
 import asyncio
 import csv
 import os
+import re
 import sys
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
@@ -46,7 +47,7 @@ def statement_command(
     output: Output = None,
 ) -> None:
     """The movements of a player's account, oldest first."""
-    if not (account.isascii() and account.isdecimal() and len(account) < 19):
+    if not re.fullmatch("[1-9][0-9]{0,17}", account):
         sys.exit(f"export: {account!r} is no account's id: the column account_id of a day's CSV has them")
     start_time = _time(start) if start else statements.BEGINNING
     end_time = _time(end) if end else statements.END
