@@ -23,6 +23,8 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 RETRY_AFTER_MS = 100
+# Fewer are few players, to whom the wait would be long and of no use.
+LOADED_SIZE = 8
 
 
 @dataclass(slots=True, eq=False)
@@ -51,19 +53,23 @@ class Batcher(Generic[Item, Result]):
         size_max: int = 200,
         queue_max: int = 10_000,
         linger_ms: int = 0,
+        gather_ms: int = 0,
         eager: bool = False,
     ) -> None:
         """`key`: one item of a key per batch, the others wait in order. `queue_max`: items that may wait.
 
-        `linger_ms`: how long to gather before a batch; only off the hot path. `eager` is for the test that
-        shows why a batch is taken one loop turn late: the first of a burst would leave alone.
+        `linger_ms`: how long to wait before every batch; only off the hot path. `gather_ms`: the same, but only
+        while loaded, when the batch before had LOADED_SIZE items or more: what several hops hold apart becomes
+        one batch (docs/decisions/0016). `eager` is for the test that shows why a batch is taken one loop turn
+        late: the first of a burst would leave alone.
         """
         self._name = name
         self._execute = execute
         self._key = key
         self._size_max = size_max
         self._queue_max = queue_max
-        self._linger_s = linger_ms / 1000
+        self._linger_s, self._gather_s = linger_ms / 1000, gather_ms / 1000
+        self._size_last = 0
         self._eager = eager
         self._queue: deque[_Entry[Item, Result]] = deque()
         self._task: asyncio.Task[None] | None = None
@@ -143,11 +149,12 @@ class Batcher(Generic[Item, Result]):
     async def _run(self, batch: list[_Entry[Item, Result]]) -> None:
         try:
             while True:
-                if not batch and self._linger_s and len(self._queue) < self._size_max:
+                if not batch and len(self._queue) < self._size_max:
                     await self._linger()
                 batch = batch or self._take()
                 if not batch:
                     return
+                self._size_last = len(batch)
                 await self._call(batch)
                 batch = []
                 # Those just answered may submit again at once: they go with this batch, not behind it.
@@ -160,8 +167,11 @@ class Batcher(Generic[Item, Result]):
             self._task = None
 
     async def _linger(self) -> None:
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._closing.wait(), self._linger_s)
+        if self._linger_s:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._closing.wait(), self._linger_s)
+        elif self._gather_s and self._size_last >= LOADED_SIZE:
+            await asyncio.sleep(self._gather_s)
 
     def _take(self) -> list[_Entry[Item, Result]]:
         batch: list[_Entry[Item, Result]] = []

@@ -17,6 +17,8 @@ from services.common.errors import DomainError, from_proto
 from services.gateway.stubs import Stubs
 
 R = TypeVar("R")
+# What a loaded hop waits for the players whom the hop before still has.
+GATHER_MS = 1
 
 
 class Hops:
@@ -30,13 +32,16 @@ class Hops:
         self._stubs = stubs
         # One item per account in a batch: a second one would wait inside the service, and the batch with it.
         self._authorize: Batcher[session_pb2.AuthorizeRequest, session_pb2.Authorization] = Batcher(
-            "gateway.authorize", self._batch_authorize, key=lambda item: item.token
+            "gateway.authorize", self._batch_authorize, key=lambda item: item.token, gather_ms=GATHER_MS
         )
         self._play: Batcher[game_pb2.PlayRequest, game_pb2.PlayResponse] = Batcher(
-            "gateway.play", self._batch_play, key=lambda item: item.authorization.account_id
+            "gateway.play",
+            self._batch_play,
+            key=lambda item: item.authorization.account_id,
+            gather_ms=GATHER_MS,
         )
         self._settle: Batcher[wallet_pb2.SettleRequest, wallet_pb2.Settlement] = Batcher(
-            "gateway.settle", self._batch_settle, key=lambda item: item.account_id
+            "gateway.settle", self._batch_settle, key=lambda item: item.account_id, gather_ms=GATHER_MS
         )
         self._finish: Batcher[game_pb2.FinishRequest, game_pb2.Round] = Batcher(
             "gateway.finish", self._batch_finish
