@@ -58,10 +58,10 @@ class Batcher(Generic[Item, Result]):
     ) -> None:
         """`key`: one item of a key per batch, the others wait in order. `queue_max`: items that may wait.
 
-        `linger_ms`: how long to wait before every batch; only off the hot path. `gather_ms`: the same, but only
-        while loaded, when the batch before had LOADED_SIZE items or more: what several hops hold apart becomes
-        one batch (docs/decisions/0016). `eager` is for the test that shows why a batch is taken one loop turn
-        late: the first of a burst would leave alone.
+        `linger_ms`: how long to wait before every batch; only off the hot path. `gather_ms`: the same, only
+        while loaded, when the batch before had LOADED_SIZE items or more: what several hops hold apart
+        becomes one batch (docs/decisions/0016). `eager` is for the test that shows why a batch is taken one
+        loop turn late: the first of a burst would leave alone.
         """
         self._name = name
         self._execute = execute
