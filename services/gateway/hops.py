@@ -18,7 +18,7 @@ from services.gateway.stubs import Stubs
 
 R = TypeVar("R")
 # What a loaded hop waits for the players whom the hop before still has.
-GATHER_MS = 2
+GATHER_MS = 1
 
 
 class Hops:
