@@ -224,7 +224,7 @@ async def test_its_conformance_command_passes_the_wallet_of_a_mesh(
 async def test_the_command_of_its_page_passes_an_operator_s_wallet(
     environment: Environment, authority: Authority, tmp_path: Path
 ) -> None:
-    page = (wheels.ROOT / "docs/conformance.md").read_text()
+    page = (wheels.ROOT / "docs/conformance.md").read_text().replace("\\\n", " ")
     [token] = re.findall(r"export REELMESH_TOKEN=(.*)", page)
     [line] = re.findall(r"^ *reelmesh-conformance (.*)$", page, re.MULTILINE)
     async with serving_operator(
