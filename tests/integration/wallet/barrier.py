@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tests.integration.wallet.harness import Wallet
 
@@ -16,6 +17,15 @@ select count(*) from pg_stat_activity where datname = current_database() and wai
 """)
 # Nothing but the barrier is waited for; this only ends a test that hangs.
 PATIENCE_S = 20
+
+
+async def until_waiting(watcher: AsyncConnection, count: int = 1) -> None:
+    """Returns when this many statements wait for a lock in this database."""
+    async with asyncio.timeout(PATIENCE_S):
+        while (await watcher.execute(_WAITING)).scalar_one() < count:
+            await watcher.rollback()
+            await asyncio.sleep(0.001)
+    await watcher.rollback()
 
 
 async def in_order(
@@ -31,9 +41,6 @@ async def in_order(
         async with asyncio.timeout(PATIENCE_S):
             for call in calls:
                 tasks.append(asyncio.ensure_future(call()))
-                while (await watcher.execute(_WAITING)).scalar_one() < len(tasks):
-                    await watcher.rollback()
-                    await asyncio.sleep(0.001)
-                await watcher.rollback()
+                await until_waiting(watcher, len(tasks))
         await holder.rollback()
         return await asyncio.gather(*tasks, return_exceptions=True)

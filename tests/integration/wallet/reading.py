@@ -1,6 +1,5 @@
 """What the tests of reads ask a wallet, and what they put there that no call can: other times."""
 
-import asyncio
 import uuid
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
@@ -9,7 +8,6 @@ from typing import Any
 from google.protobuf.timestamp_pb2 import Timestamp
 from reelmesh.wallet.v1 import wallet_pb2
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.common import db
 from services.common.times import timestamp
@@ -118,15 +116,3 @@ async def move_times(wallet: Wallet, account_id: int, times: dict[int, datetime]
                 where account_id = :account_id and account_version = :version"""),
                 [{"account_id": account_id, "version": v, "time": time} for v, time in times.items()],
             )
-
-
-async def until_waiting(watcher: AsyncConnection) -> None:
-    """Until somebody waits for a lock in this database."""
-    waiting = text("""
-        select count(*) from pg_stat_activity
-        where datname = current_database() and wait_event_type = 'Lock'""")
-    async with asyncio.timeout(5):
-        while not (await watcher.execute(waiting)).scalar_one():
-            await watcher.rollback()
-            await asyncio.sleep(0.005)
-    await watcher.rollback()

@@ -14,8 +14,8 @@ from services.common.errors import DomainError
 from services.wallet import currencies
 from services.wallet.currencies import ScaleChanged
 from tests.databases import Databases
+from tests.integration.wallet.barrier import until_waiting
 from tests.integration.wallet.harness import APPLIED, DEMO, REFUSED, Wallet, money
-from tests.integration.wallet.test_races import until_waiting
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from services.common.errors import DomainError
 from services.wallet import freezes, ledger, sql
 from services.wallet.records import Account, FreezeOrder, Refusal, Settlement, Status
 from tests import invariants
+from tests.integration.wallet.barrier import until_waiting
 from tests.integration.wallet.harness import (
     APPLIED,
     CONTEXT,
@@ -28,7 +29,7 @@ from tests.integration.wallet.harness import (
 )
 from tests.integration.wallet.mutants import WITHOUT_CHANGE_OF_STATE, WITHOUT_FREEZE, WITHOUT_LOCK
 from tests.integration.wallet.test_events import facts, told
-from tests.integration.wallet.test_races import race, spin, until_waiting
+from tests.integration.wallet.test_races import race, spin
 
 FUNDS = error_pb2.ERROR_REASON_INSUFFICIENT_FUNDS
 FROZEN = error_pb2.ERROR_REASON_ACCOUNT_FROZEN

@@ -26,6 +26,7 @@ from services.wallet.records import (
     TransferType,
 )
 from tests import invariants
+from tests.integration.wallet.barrier import until_waiting
 from tests.integration.wallet.harness import APPLIED, OPERATOR, VOID, Wallet, new_id, settle_request
 from tests.integration.wallet.mutants import (
     WITHOUT_ACCOUNT_LOCK,
@@ -45,17 +46,6 @@ Movement = Callable[[AsyncConnection], Awaitable[Transfer | Settlement]]
 def spin(account_id: int, *, stake: int = 100, win: int = 0, round_id: str = "") -> Item:
     """One fused settle as it enters the batch."""
     return Item(round_id or new_id(), Step.FUSED, account_id, "EUR", stake, win, "lucky-lines")
-
-
-async def until_waiting(watcher: AsyncConnection, count: int) -> None:
-    """Returns when this many statements wait for a lock."""
-    waiting = text("""
-        select count(*) from pg_stat_activity
-        where datname = current_database() and wait_event_type = 'Lock'""")
-    async with asyncio.timeout(5):
-        while (await watcher.execute(waiting)).scalar_one() < count:
-            await watcher.rollback()
-            await asyncio.sleep(0.005)
 
 
 async def race(

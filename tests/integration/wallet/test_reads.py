@@ -14,6 +14,7 @@ from services.common import db
 from services.common.errors import DomainError
 from services.wallet import sql, statements, statements_store
 from services.wallet.records import Movement
+from tests.integration.wallet.barrier import until_waiting
 from tests.integration.wallet.harness import (
     CONTEXT,
     DEMO,
@@ -34,7 +35,6 @@ from tests.integration.wallet.reading import (
     move_times,
     statement,
     transactions,
-    until_waiting,
     versions,
 )
 

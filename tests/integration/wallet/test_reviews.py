@@ -11,6 +11,7 @@ from reelmesh.wallet.v1 import wallet_pb2
 from services.common.errors import DomainError
 from services.wallet import archive, review_store
 from services.wallet.archive import ArchiveError
+from tests.integration.wallet.barrier import until_waiting
 from tests.integration.wallet.harness import (
     APPLIED,
     CONTEXT,
@@ -212,7 +213,8 @@ async def test_a_review_that_is_being_opened_keeps_its_month_open(
         await opened.wait()
         month = await find_month(wallet.engine, old)
         closing = asyncio.create_task(archive.close_month(wallet.engine, month))
-        await asyncio.sleep(0.2)
+        async with wallet.engine.connect() as watcher:
+            await until_waiting(watcher)
         commit.set()
         assert (await rolling_back).status == NEEDS_REVIEW
         with pytest.raises(ArchiveError, match=f"{round_id}: in review"):

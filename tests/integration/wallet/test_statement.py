@@ -15,6 +15,7 @@ from sqlalchemy.sql.elements import TextClause
 from services.common.errors import DomainError
 from services.wallet import sql, statements, statements_sql
 from services.wallet.records import MovementType, StatementQuery
+from tests.integration.wallet.barrier import until_waiting
 from tests.integration.wallet.harness import CONTEXT, OPERATOR, PAYOUT, STAKE, Wallet, new_id
 from tests.integration.wallet.mutants import mutant
 from tests.integration.wallet.reading import (
@@ -25,7 +26,6 @@ from tests.integration.wallet.reading import (
     pages,
     stamp,
     statement,
-    until_waiting,
     versions,
 )
 from tests.integration.wallet.test_model import REPEATABLE, SEQUENCES, Call, Played

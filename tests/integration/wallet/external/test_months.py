@@ -9,6 +9,7 @@ import pytest
 from services.common.errors import DomainError
 from services.wallet import archive, archive_store, external_books
 from services.wallet.archive import ArchiveError
+from tests.integration.wallet.barrier import until_waiting
 from tests.integration.wallet.external.stage import Line, Stage
 from tests.integration.wallet.harness import OPERATOR, Wallet, new_id
 from tests.integration.wallet.months import find_month, ids_in, lay_months, month_at
@@ -50,7 +51,8 @@ async def test_a_call_that_is_being_written_keeps_its_month_open(
     settling = asyncio.create_task(old_stage.settle(round_id=round_id, stake=100))
     await written.wait()
     closing = asyncio.create_task(archive.close_month(engine, await find_month(engine, OLD)))
-    await asyncio.sleep(0.2)
+    async with engine.connect() as watcher:
+        await until_waiting(watcher)
     commit.set()
     with pytest.raises(ArchiveError, match=f"{round_id}: a call to an operator's wallet"):
         await closing
@@ -77,7 +79,8 @@ async def test_no_call_is_made_for_a_month_that_was_closed_meanwhile(
     closing = asyncio.create_task(archive.close_month(engine, await find_month(engine, OLD)))
     await looked.wait()
     settling = asyncio.create_task(old_stage.settle(round_id=ids_in(OLD)(), stake=100))
-    await asyncio.sleep(0.2)
+    async with engine.connect() as watcher:
+        await until_waiting(watcher)
     close.set()
     await closing
     with pytest.raises(DomainError, match="ID_EXPIRED"):
