@@ -12,9 +12,18 @@ PLAYERS ?= 8
 KEEP_MONTHS ?= 13
 TARGET  ?= 127.0.0.1:7102
 export PYTHONPATH := .:gen
-# Before a command: the wallet's database, of the environment or else of `make run` here.
+# Before a command: the wallet's or the events service's database, of the environment or else of `make run` here.
 WALLET_URL = url="$${REELMESH_WALLET_DATABASE_URL:-$$($(BIN)/python -m deploy.local database-url wallet)}" && \
 	REELMESH_WALLET_DATABASE_URL="$$url"
+EVENTS_URL = url="$${REELMESH_EVENTS_DATABASE_URL:-$$($(BIN)/python -m deploy.local database-url events)}" && \
+	REELMESH_EVENTS_DATABASE_URL="$$url"
+GATEWAY_ENV = url="$${REELMESH_GATEWAY_DATABASE_URL:-$$($(BIN)/python -m deploy.local database-url gateway)}" && \
+	key="$${REELMESH_GATEWAY_SIGNING_KEY:-$$($(BIN)/python -m deploy.local signing-key)}" && \
+	REELMESH_GATEWAY_DATABASE_URL="$$url" REELMESH_GATEWAY_SIGNING_KEY="$$key"
+KEEP_DAYS ?= 90
+
+GAME_URL = url="$${REELMESH_GAME_DATABASE_URL:-$$($(BIN)/python -m deploy.local database-url game)}" && \
+	REELMESH_GAME_DATABASE_URL="$$url"
 
 # One line where $(PYTHON) is none: it is asked to print something.
 NEEDS_PYTHON = [ "$$($(PYTHON) -c 'print(1)' 2>/dev/null)" = 1 ] || \
@@ -32,32 +41,46 @@ $(BENCH)/.lock-installed: lock/bench.txt $(STAMP)
 	@touch $@
 
 .PHONY: help setup run play bench bench-wallet profile test test-unit test-integration test-model test-fault test-long
-.PHONY: review stuck retention audit-ledger statement-csv day-csv check lint types proto proto-check wheel audit tools fmt clean
+.PHONY: explain reconcile psql review stuck retention replay rtp-report audit-ledger statement-csv day-csv day-totals reference-wallet export-books
+.PHONY: check-books check lint types proto proto-check wheel audit tools fmt clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
 
 setup: $(STAMP) ## create the virtual environment from the lock file
 
-run: $(STAMP) ## start PostgreSQL and the five services here, until Ctrl-C
-	@exec $(BIN)/python -m deploy.local run
+run: $(STAMP) ## start PostgreSQL and the five services here, until Ctrl-C; TLS=1 all of it over TLS (docs/tls.md)
+	@exec $(BIN)/python -m deploy.local run $(if $(filter-out 0,$(TLS)),--tls)
 
 # Before anything is installed: without a mesh there is nothing to play against.
 .reelmesh/api_key:
 	@echo "play: no API key found: start the mesh with \`make run\` first"; exit 1
 
-play: .reelmesh/api_key $(STAMP) ## play against the running mesh: SPINS=200 PLAYERS=8
-	@$(BIN)/python -m deploy.local play --spins "$(SPINS)" --players "$(PLAYERS)"
+play: .reelmesh/api_key $(STAMP) ## play against the running mesh: SPINS=200 PLAYERS=8 GAME=any
+	@$(BIN)/python -m deploy.local play --spins "$(SPINS)" --players "$(PLAYERS)" --game "$(GAME)"
 
+# REELMESH_TRACES_URL names another trace receiver. Exit code 1: it does not add up; 2: no such round, nobody answers.
+# Make prints that code, and itself ends with 2 for either.
+explain: $(STAMP) ## a round on one page, and whether it adds up: ROUND=, REPLAY=1 derives it again, JSON=file, OPTIONS=--as-json
+	@$(BIN)/python -m deploy.local explain --round-id "$$ROUND" --replay "$(REPLAY)" --json-path "$(JSON)" $(OPTIONS)
+# Of `make run` here, or of the databases and the game that the environment names (docs/explain.md).
+reconcile: $(STAMP) ## wallet, rounds and events against each other, each difference a review: START= END= JSON=file OPTIONS=
+	@$(BIN)/python -m deploy.local reconcile --start "$(START)" --end "$(END)" --json "$(JSON)" $(OPTIONS)
+psql: $(STAMP) ## a service's database in psql, read only: SERVICE=gateway|session|wallet|game|events
+	@exec $(BIN)/python -m deploy.local psql --service "$(SERVICE)"
 # By the environment, so that any character may stand in a reason.
 review: $(STAMP) ## list rounds in NEEDS_REVIEW of the running mesh; ROUND= VERDICT=settled|reversed|void ACTOR= REASON=
 	@$(BIN)/python -m deploy.local review --round-id "$$ROUND" --verdict "$$VERDICT" --actor "$$ACTOR" --reason "$$REASON"
-stuck: $(STAMP) ## unanswered calls to an operator's own wallet: OPERATOR=dev CALL=round/step ACTION=force|stop ACTOR= REASON=
+stuck: $(STAMP) ## unanswered calls to an operator's own wallet: OPERATOR=dev CALL=round/step ACTION=force|stop|settle ACTOR= REASON=
 	@$(BIN)/python -m deploy.local stuck --operator "$(or $(OPERATOR),dev)" \
 		--call "$$CALL" --action "$$ACTION" --actor "$$ACTOR" --reason "$$REASON"
 
+# In two processes: each has a PostgreSQL of its own, and the machine more than one core.
+SECOND_HALF := $(addprefix tests/integration/,mesh gateway events wheel wallet)
 test: $(STAMP) ## every test but the long forms
-	$(PYTEST) -m "not long"
+	@mkdir -p build; $(PYTEST) -m "not long" $(SECOND_HALF) > build/test-second-half.log 2>&1 & second=$$!; \
+	$(PYTEST) -m "not long" $(addprefix --ignore=,$(SECOND_HALF)); first=$$?; \
+	wait $$second; status=$$?; cat build/test-second-half.log; exit $$((first | status))
 
 test-unit: $(STAMP) ## tests without database and processes
 	$(PYTEST) tests/unit -m "not long"
@@ -71,16 +94,49 @@ test-model: $(STAMP) ## every interleaving of the round protocol
 test-fault: $(STAMP) ## kill -9 at the failpoints, PostgreSQL stopped under load
 	$(PYTEST) tests/fault -m "not long"
 
+.PHONY: rollout-test
+rollout-test: $(STAMP) ## each service rolled, scaled and upgraded under load: no failed spin (docs/kubernetes/rollout-proof.md)
+	$(PYTEST) -q -s tests/rollout
+
 test-long: $(STAMP) ## the long forms
 	$(PYTEST) -m long
 
-statement-csv: $(STAMP) ## a player's statement as CSV: ACCOUNT=6 OPERATOR=dev START= END= OUTPUT= (docs/books.md)
+statement-csv: $(STAMP) ## a player's statement as CSV: PLAYER=ada CURRENCY=EUR, or ACCOUNT=6; OPERATOR=dev START= END= OUTPUT=
 	@$(WALLET_URL) $(BIN)/python -m services.wallet.export statement --operator "$(or $(OPERATOR),dev)" \
-		--account "$(ACCOUNT)" --start "$(START)" --end "$(END)" $(if $(OUTPUT),--output "$(OUTPUT)")
+		--account "$(ACCOUNT)" --player "$(PLAYER)" --currency "$(CURRENCY)" --start "$(START)" --end "$(END)" $(if $(OUTPUT),--output "$(OUTPUT)")
 
 day-csv: $(STAMP) ## an operator's day as CSV, with its checksum: DAY=2026-11-30 OPERATOR=dev OUTPUT=
 	@$(WALLET_URL) $(BIN)/python -m services.wallet.export day --operator "$(or $(OPERATOR),dev)" --day "$(DAY)" \
 		$(if $(OUTPUT),--output "$(OUTPUT)")
+
+day-totals: $(STAMP) ## an operator's day in sums per currency, as CSV: DAY=2026-11-30 OPERATOR=dev OUTPUT=
+	@$(WALLET_URL) $(BIN)/python -m services.wallet.export totals --operator "$(or $(OPERATOR),dev)" --day "$(DAY)" \
+		$(if $(OUTPUT),--output "$(OUTPUT)")
+
+# Its certificate and its token, once, and the file that names it to the wallet (docs/external_wallet.md).
+.reelmesh/own/wallets.yaml:
+	@mkdir -p $(@D) && chmod 700 $(@D)
+	@openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 30 -subj /CN=localhost \
+		-addext subjectAltName=DNS:localhost,IP:127.0.0.1 -keyout $(@D)/key.pem -out $(@D)/cert.pem 2>/dev/null
+	@openssl rand -hex 16 > $(@D)/token
+	@printf -- '- {operator_id: dev, target: "127.0.0.1:9443", ca_file: %s/cert.pem, token_file: %s/token}\n' \
+		"$(CURDIR)/$(@D)" "$(CURDIR)/$(@D)" > $@
+
+# Without a database to serve from it only says how to start one.
+reference-wallet: .reelmesh/own/wallets.yaml $(STAMP) ## an operator's own wallet, beside `make run`: OWN_PLAYERS="ann:EUR:100000" OPTIONS="--faults 7"
+	@echo "start the mesh with: REELMESH_WALLET_EXTERNAL_WALLETS_PATH=$(CURDIR)/$< make run"
+	@url="$${REFERENCE_WALLET_DATABASE_URL:-$$($(BIN)/python -m deploy.local reference-database-url)}" && \
+		REFERENCE_WALLET_DATABASE_URL="$$url" exec $(BIN)/python -m deploy.reference_wallet --key $(<D)/key.pem \
+		--cert $(<D)/cert.pem --token-file $(<D)/token $(addprefix --player ,$(or $(OWN_PLAYERS),ann:EUR:100000)) $(OPTIONS)
+
+export-books: $(STAMP) ## a game as published outcome tables: GAME=double-dawn OUTPUT=folder MODE= BOOKS=100000 SEED=1
+	@[ -n "$(OUTPUT)" ] || { echo "export-books: into which folder? OUTPUT=..."; exit 2; }
+	@$(BIN)/python -m services.game.books.export --game "$(GAME)" --output "$(OUTPUT)" \
+		$(if $(MODE),--mode "$(MODE)") $(if $(BOOKS),--books "$(BOOKS)") $(if $(SEED),--seed "$(SEED)")
+
+check-books: $(STAMP) ## check a folder of published outcome tables, and compile it ahead of the start: FOLDER=
+	@[ -n "$(FOLDER)" ] || { echo "check-books: which folder? FOLDER=..."; exit 2; }
+	@$(BIN)/python -m services.game.books.check "$(FOLDER)"
 
 bench: $(BENCH)/.lock-installed ## CPU per spin against a textbook mesh, latency, floors; QUICK=1 for a short run
 	@exec $(BIN)/python -m bench.run $(if $(QUICK),--quick)
@@ -88,8 +144,34 @@ bench: $(BENCH)/.lock-installed ## CPU per spin against a textbook mesh, latency
 bench-wallet: $(STAMP) ## CPU and rate of a settlement, alone and through the wallet: QUICK=1, ROUNDS=1000000
 	@exec $(BIN)/python -m bench.ledger $(if $(QUICK),--quick) $(if $(ROUNDS),--rounds "$(ROUNDS)")
 
+.PHONY: bench-mtls
+bench-mtls: $(STAMP) ## CPU per spin with mutual TLS between services and without, alternating: QUICK=1 for a short run
+	@exec $(BIN)/python -m bench.mtls $(if $(QUICK),--quick)
+
+.PHONY: bench-telemetry
+bench-telemetry: $(BENCH)/.lock-installed ## CPU that tracing adds to a call, ours and contrib's; QUICK=1 for a short run
+	@exec $(BIN)/python -m bench.telemetry $(if $(QUICK),--quick)
+
 profile: $(BENCH)/.lock-installed ## a flame graph per service under load, into build/profile
 	@exec $(BIN)/python -m bench.profile
+
+.PHONY: rtp
+rtp: $(STAMP) ## exact return of a game, its split, hit frequency, distribution: GAME=harbour-lights MODE= JSON= (docs/maths.md)
+	@exec $(BIN)/python -m services.game.maths.rtp "$(GAME)" $(if $(MODE),--mode "$(MODE)") $(if $(JSON),--json "$(JSON)")
+
+.PHONY: par-sheet
+par-sheet: $(STAMP) ## the PAR sheet of a game on one page, default all shipped ones: GAME=harbour-lights OUTPUT=docs/par
+	@exec $(BIN)/python -m services.game.maths.sheet $(if $(GAME),--game "$(GAME)") $(if $(OUTPUT),--output "$(OUTPUT)")
+
+.PHONY: simulate
+simulate: $(STAMP) ## play a game: GAME=harbour-lights MODE= SPINS= SEED= PROCESSES=2 PRECISION= PNG= JSON= (docs/simulation.md)
+	@exec $(BIN)/python -m services.game.maths.simulate "$(or $(GAME),harbour-lights)" --processes $(or $(PROCESSES),2) \
+		$(if $(filter file,$(origin SPINS)),,--spins $(SPINS)) $(if $(MODE),--mode "$(MODE)") $(if $(SEED),--seed $(SEED)) \
+		$(if $(PRECISION),--precision $(PRECISION)) $(if $(PNG),--png "$(PNG)") $(if $(JSON),--json "$(JSON)")
+
+.PHONY: bench-maths
+bench-maths: $(STAMP) ## simulated spins per CPU-second, beside floors of the same run: QUICK=1 for a short run
+	@exec $(BIN)/python -m bench.maths $(if $(QUICK),--quick)
 
 check: lint types proto-check ## what CI runs before the tests; needs npm for buf
 
@@ -97,15 +179,22 @@ lint: $(STAMP) ## ruff, import contracts, buf
 	$(BIN)/ruff check && $(BIN)/ruff format --check
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/python tools/buf.py lint
+	$(BIN)/python tools/telemetry_contract.py check
 
 types: $(STAMP) ## mypy --strict
 	$(BIN)/mypy
 
-proto: $(STAMP) ## generate gen/ from protos/
+proto: $(STAMP) ## generate gen/ and the OpenAPI document from protos/
 	$(BIN)/python tools/stubs.py generate
+	$(BIN)/python -m tools.openapi write
 
-proto-check: $(STAMP) ## gen/ is what protos/ generates
+.PHONY: telemetry
+telemetry: $(STAMP) ## generate constants and docs/telemetry.md from services/telemetry.yaml
+	$(BIN)/python tools/telemetry_contract.py
+
+proto-check: $(STAMP) ## gen/ and the OpenAPI document are what protos/ generates
 	$(BIN)/python tools/stubs.py check
+	$(BIN)/python -m tools.openapi check
 
 wheel: $(STAMP) ## the typed client as a wheel, reelmesh-stubs, into build/
 	@$(BIN)/python tools/wheel.py
@@ -114,7 +203,8 @@ wheel: $(STAMP) ## the typed client as a wheel, reelmesh-stubs, into build/
 # The keys are those of `make run`; without them the options or the environment name others.
 conformance: $(STAMP) ## every conformance case against the wallet at TARGET=host:port; OPTIONS=--help
 	@PYTHONPATH=.:gen:stubs $(BIN)/python -m reelmesh.conformance "$(TARGET)" \
-		$(addprefix --keys-file ,$(wildcard .reelmesh/keys.json)) $(OPTIONS)
+		$(addprefix --keys-file ,$(wildcard .reelmesh/keys.json)) \
+		$(addprefix --mtls ,$(wildcard .reelmesh/tls)) $(OPTIONS)
 # OPTIONS="--json", or OPTIONS="--resume --actor=NAME --reason='TEXT'" once the books are right again.
 audit-ledger: $(STAMP) ## the wallet's whole books, of `make run` or of REELMESH_WALLET_DATABASE_URL
 	@$(WALLET_URL) $(BIN)/python -m services.wallet.audit $(OPTIONS)
@@ -129,9 +219,51 @@ tools: ## programs beyond Python that checks and tests use, and which are here
 fmt: $(STAMP) ## format the code
 	$(BIN)/ruff check --fix && $(BIN)/ruff format
 
+rtp-report: $(STAMP) ## what games returned against theory, a day and the 30 days before it: DAY=2026-11-30, JSON=file
+	@$(GAME_URL) $(BIN)/python -m services.game.rtp_report --day "$(DAY)" $(if $(JSON),--json "$(JSON)")
+
+# JSON= writes the report there; DRAW_HASH= compares the hash that a span carries.
+replay: $(STAMP) ## a stored round derived again from its draw log and compared: ROUND=, JSON=file, DRAW_HASH=
+	@$(GAME_URL) $(BIN)/python -m services.game.replay "$$ROUND" $(if $(JSON),--json "$(JSON)") \
+		$(addprefix --keys-file ,$(wildcard .reelmesh/keys.json)) $(if $(DRAW_HASH),--draw-hash "$(DRAW_HASH)")
+
 retention: $(STAMP) ## the wallet's months; archives old ones into DIRECTORY=... all but KEEP_MONTHS=13
 	@$(WALLET_URL) $(BIN)/python -m services.wallet.retention \
 		$(if $(DIRECTORY),archive "$(DIRECTORY)" --keep-months "$(KEEP_MONTHS)",list)
+
+.PHONY: alerts dashboards
+alerts: ## Prometheus rules: check them, and that each alert fires on its fault only (docs/alerts.md)
+	@command -v promtool >/dev/null || { echo "alerts: needs promtool, of Debian's package prometheus: \
+	apt-get install --no-install-recommends prometheus"; exit 1; }
+	@promtool check rules deploy/observability/rules/*.yaml && promtool test rules deploy/observability/rules/tests/*.yaml
+
+dashboards: $(STAMP) ## generate dashboards/ from dashboards.yaml, and PrometheusRules for deploy/k8s from rules/
+	@$(BIN)/python tools/dashboards.py && $(BIN)/python tools/prometheus_rules.py
+
+.PHONY: webhooks verify-events export-events retention-events bench-outage
+# The secret by the environment only: the process list shows arguments.
+webhooks: $(STAMP) ## an operator's webhooks: OPERATOR=dev WEBHOOK= ACTION=pause|resume|dead|redeliver|delete|create URL= TYPES= SECRET=
+	@SECRET="$$SECRET" $(BIN)/python -m deploy.local webhooks --operator "$(or $(OPERATOR),dev)" \
+		--webhook "$(WEBHOOK)" --action "$(ACTION)" --url "$(URL)" --types "$(TYPES)"
+
+.PHONY: operators
+operators: $(STAMP) ## operators, API keys, origins of the running mesh: DO="list", "key dev back-office --scopes wallet.read" ...
+	@$(GATEWAY_ENV) $(BIN)/python -m services.gateway.administer $(or $(DO),list)
+
+verify-events: $(STAMP) ## the first event altered, missing or out of order: SOURCE= START=2026-11-30 END= OPTIONS=--json
+	@$(EVENTS_URL) $(BIN)/python -m services.events.verify $(if $(SOURCE),--source "$(SOURCE)") \
+		--start "$(START)" --end "$(END)" $(OPTIONS)
+
+export-events: $(STAMP) ## a day's events as Parquet: DAY=2026-11-30 OUTPUT=day.parquet, DIRECTORY= of an archived day
+	@$(EVENTS_URL) $(BIN)/python -m services.events.export --day "$(DAY)" --output "$(OUTPUT)" \
+		$(if $(DIRECTORY),--directory "$(DIRECTORY)")
+
+retention-events: $(STAMP) ## the days of the log; archives old ones into DIRECTORY=... all but KEEP_DAYS=90
+	@$(EVENTS_URL) $(BIN)/python -m services.events.retention \
+		$(if $(DIRECTORY),archive "$(DIRECTORY)" --keep-days "$(KEEP_DAYS)",list)
+
+bench-outage: $(STAMP) ## the events service away until EVENTS=20000 wait, then how fast they are stored while spins go on
+	@exec $(BIN)/python -m bench.outage --events "$(or $(EVENTS),20000)"
 
 clean: ## remove build output and caches; keeps the environment and the data of make run
 	rm -rf build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -22,8 +22,9 @@ from services.common.migrate import migrate
 from services.game import records as game_records
 from services.game import rounds as game_rounds
 from services.game import store as game_store
-from services.game.engine import definition
-from services.session import store as session_store
+from services.game.catalogue import Catalogue, Declared
+from services.game.engine import definition, loading
+from services.session import spins_store as session_store
 from services.wallet import records as wallet_records
 from services.wallet import store as wallet_store
 
@@ -70,7 +71,7 @@ class Floors:
 
     def __init__(self, postgres: PostgresServer) -> None:
         self._postgres = postgres
-        self._catalogue = game_rounds.Catalogue(definition.load_all(definition.SHIPPED_GAMES))
+        self._catalogue = Catalogue(map(Declared, loading.load_all(definition.SHIPPED_GAMES).values()))
         self._connections: dict[str, psycopg.Connection[Any]] = {}
 
     def start(self) -> None:

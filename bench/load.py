@@ -1,4 +1,4 @@
-"""The load client: players over REST keep-alive, in a process of their own that costs little.
+"""The load client: players over REST or WebSocket, in a process of their own that costs little.
 
 Closed loop: a player spins again as soon as the last spin is answered. Open loop: spins come at random times
 at a given mean rate; who waits for a free player waits too, for latency counts from the intended time. Flood:
@@ -12,6 +12,8 @@ import re
 import sys
 import time
 from collections import Counter, deque
+from collections.abc import Callable
+from functools import partial
 from typing import Literal, cast
 
 import msgspec
@@ -35,6 +37,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     tokens: list[str]
     """One player each."""
     mode: Literal["closed", "open", "flood"] = "closed"
+    protocol: Literal["rest", "websocket"] = "rest"
     rate_per_s: float = 0.0
     """Open loop and flood: mean rate of the spins."""
     ramp_s: float = 0.5
@@ -121,12 +124,76 @@ class Player(asyncio.Protocol):
         self._load.reconnect(self)
 
 
+class SocketPlayer(Player):
+    """The same over a WebSocket, whose frames are masked with zeros: that costs the server the same."""
+
+    def __init__(self, load: "Load", token: str) -> None:
+        super().__init__(load, token)
+        plan = load.plan
+        self._greeting = (
+            f"GET /v1/ws HTTP/1.1\r\nHost: 127.0.0.1:{plan.port}\r\nConnection: Upgrade\r\n"
+            "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+            "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+        ).encode()
+        self._authenticate = _frame(
+            b'{"jsonrpc":"2.0","id":0,"method":"authenticate","params":{"credential":"%b"}}' % token.encode()
+        )
+        head = b'{"jsonrpc":"2.0","id":1,"method":"spin","params":{"request_id":"'
+        tail = self._tail + b"}"
+        self._head = _frame_head(len(head) + 36 + len(tail)) + head
+        self._tail = tail
+        self._wire: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # Not ours to spin over before it is authenticated.
+        self._wire, self._received = cast(asyncio.Transport, transport), b""
+        self._wire.write(self._greeting + self._authenticate)
+
+    def data_received(self, data: bytes) -> None:
+        data = self._received + data
+        if self._transport is None and data.startswith(b"HTTP/1.1 101"):
+            head, end, data = data.partition(b"\r\n\r\n")
+            if not end:
+                self._received = head
+                return
+        while len(data) >= 4:
+            short = data[1] & 127
+            start = 2 if short < 126 else 4
+            length = short if short < 126 else int.from_bytes(data[2:4], "big")
+            if len(data) < start + length:
+                break
+            self._message(data[start : start + length])
+            data = data[start + length :]
+        self._received = data
+
+    def _message(self, message: bytes) -> None:
+        if self._transport is None:
+            assert self._wire is not None
+            if b'"error":' in message:
+                self._load.later(partial(self._wire.write, self._authenticate))
+            else:
+                super().connection_made(self._wire)
+        elif b'"id":1,' in message:
+            self._load.answered(self, 200 if b'"result":' in message else 400, message)
+
+
+def _frame_head(length: int) -> bytes:
+    """Of a masked text message."""
+    size = bytes([128 | length]) if length < 126 else b"\xfe" + length.to_bytes(2, "big")
+    return b"\x81" + size + bytes(4)
+
+
+def _frame(message: bytes) -> bytes:
+    return _frame_head(len(message)) + message
+
+
 class Load:
     """All players of a plan."""
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
-        self.players = [Player(self, token) for token in plan.tokens]
+        kind = SocketPlayer if plan.protocol == "websocket" else Player
+        self.players = [kind(self, token) for token in plan.tokens]
         self.repeated = 0
         self._loop = asyncio.get_running_loop()
         self._random = random.Random(plan.seed)
@@ -147,6 +214,10 @@ class Load:
         """A random UUID (version 4), never sent before."""
         text = f"{self._ids.getrandbits(128):032x}"
         return f"{text[:8]}-{text[8:12]}-4{text[13:16]}-a{text[17:20]}-{text[20:]}".encode()
+
+    def later(self, callback: Callable[[], None]) -> None:
+        """After the pause of whoever repeats."""
+        self._loop.call_later(RETRY_PAUSE_S, callback)
 
     async def connect(self) -> None:
         """Opens every player's connection."""

@@ -11,6 +11,7 @@ import httpx
 from bench.errors import BenchError
 from bench.figures import REELMESH, Books
 from bench.servers import PostgresServer, rows_per_transaction, transaction_id, value
+from deploy.local.authority import Authority, Folder
 from deploy.local.databases import SERVICES, role_name
 from deploy.local.mesh import Mesh
 from deploy.local.seed import seed
@@ -36,11 +37,12 @@ _HOPS = {
 class Reelmesh:
     """The mesh that is measured."""
 
-    name = REELMESH
-
-    def __init__(self, directory: Path, *, collector_url: str) -> None:
-        self.postgres = PostgresServer(directory / "reelmesh-postgres")
-        self._directory, self._collector_url = directory / "reelmesh", collector_url
+    def __init__(self, directory: Path, *, collector_url: str, tls: bool = False) -> None:
+        """`tls`: mutual TLS between its services; players stay in plaintext, whatever else is measured."""
+        self.name = f"{REELMESH}, TLS" if tls else REELMESH
+        self.postgres = PostgresServer(directory / f"{'tls' if tls else 'reelmesh'}-postgres")
+        self._directory, self._collector_url = directory / ("tls" if tls else "reelmesh"), collector_url
+        self._tls = tls
         self._mesh: Mesh | None = None
         self.tokens: list[str] = []
         self.acknowledged = self.unknown = 0
@@ -59,7 +61,12 @@ class Reelmesh:
             "REELMESH_TRACE_RATIO": TRACE_RATIO,
             "OTEL_EXPORTER_OTLP_ENDPOINT": self._collector_url,
         }
-        self._mesh = Mesh(self._directory, urls, environment=environment)
+        certificates = None
+        if self._tls:
+            authority, certificates = Authority(), Folder(self._directory / "certificates", SERVICES)
+            certificates.renew(authority)
+            certificates.trust(authority)
+        self._mesh = Mesh(self._directory, urls, environment=environment, tls=certificates, public_tls=False)
         self._mesh.start()
         self._read = {service: self.postgres.reader(role_name(service)) for service in SERVICES}
         self.tokens = asyncio.run(_open_sessions(self._mesh.rest_url(), api_key, players))

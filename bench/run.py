@@ -8,6 +8,7 @@ import time
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from bench import machine, report
 from bench.cells import LoadClient, Subject, idle_cores, measure
@@ -26,6 +27,11 @@ BUILD = REPOSITORY / "build"
 OPEN_SHARE = 0.7
 # More players than the gateway has spins in flight, so that the flood is refused and does not queue at home.
 FLOOD_FACTOR, FLOOD_PLAYERS = 3.0, 1_024
+# The edge with an empty mesh behind it.
+EDGE_FLOORS: dict[Literal["rest", "websocket"], str] = {
+    "rest": "edge, no hops",
+    "websocket": "WebSocket, no hops",
+}
 EDGE_PLAYERS = 128
 
 
@@ -87,7 +93,7 @@ class Bench:
         for subject in (self._reelmesh, self._textbook):
             plan = Plan(port=subject.port, tokens=subject.tokens[:64], ramp_s=0, window_s=1.5)
             self._cell(subject, plan, pass_no=0)
-        self._measure_edge(pass_no=0, window_s=0.5)
+        self._measure_edge(pass_no=0, window_s=0.5, protocol="rest")
         for subject in (self._reelmesh, self._textbook):
             self._idle[subject.name] = idle_cores(subject)
             self._say(f"{subject.name} idle: {report.idle(self._idle[subject.name])}")
@@ -102,6 +108,13 @@ class Bench:
             for players in counts:
                 plan = Plan(port=subject.port, tokens=subject.tokens[:players], window_s=self._scope.window_s)
                 done.append(self._cell(subject, plan, pass_no=pass_no))
+        plan = Plan(
+            port=self._reelmesh.port,
+            tokens=self._reelmesh.tokens[:RATIO_PLAYERS],
+            protocol="websocket",
+            window_s=self._scope.window_s,
+        )
+        socket = self._cell(self._reelmesh, plan, pass_no=pass_no, mode="socket")
         ours = [row for row in done if row.subject == self._reelmesh.name]
         peak = max(ours, key=lambda row: row.spins_per_s)
         plan = Plan(
@@ -114,10 +127,14 @@ class Bench:
             seed=pass_no,
         )
         done.append(self._cell(self._reelmesh, plan, pass_no=pass_no))
+        done.append(socket)
         done += self._flood(peak.spins_per_s, pass_no=pass_no)
         self.rows += done
         self.floors += self._floors.measure(self._scope.floor_batches, pass_no=pass_no)
-        self.floors.append(self._measure_edge(pass_no=pass_no, window_s=self._scope.window_s / 2))
+        for protocol in EDGE_FLOORS:
+            self.floors.append(
+                self._measure_edge(pass_no=pass_no, window_s=self._scope.window_s / 2, protocol=protocol)
+            )
 
     def _flood(self, peak_per_s: float, *, pass_no: int) -> list[Row]:
         """More than the mesh can take, and how it is afterwards."""
@@ -168,8 +185,11 @@ class Bench:
         self._say(report.progress(row))
         return row
 
-    def _measure_edge(self, *, pass_no: int, window_s: float) -> Floor:
-        plan = Plan(port=self._edge_port, tokens=["none"] * EDGE_PLAYERS, ramp_s=0, window_s=window_s)
+    def _measure_edge(
+        self, *, pass_no: int, window_s: float, protocol: Literal["rest", "websocket"]
+    ) -> Floor:
+        tokens = ["none"] * EDGE_PLAYERS
+        plan = Plan(port=self._edge_port, tokens=tokens, protocol=protocol, ramp_s=0, window_s=window_s)
         client = LoadClient(plan)
         try:
             start_s = machine.process_cpu_s(self._edge_pid)
@@ -181,7 +201,7 @@ class Bench:
         if result.refused or not result.acknowledged:
             raise BenchError(f"the empty edge answers {result.refused or 'nothing'}")
         return Floor(
-            name="edge, no hops",
+            name=EDGE_FLOORS[protocol],
             pass_no=pass_no,
             client_us=spent_s * 1e6 / result.acknowledged,
             postgres_us=0,

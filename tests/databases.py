@@ -25,6 +25,13 @@ class Databases:
         self._copies[url] = name
         return url
 
+    def copy(self, service: str, url: str) -> str:
+        """URL of a new database with all that is in one that `create` gave, and nobody is connected to."""
+        name = f"{service}_{uuid.uuid4().hex[:12]}"
+        copied = self.server.create_database(service, name, template=self._copies[url])
+        self._copies[copied] = name
+        return copied
+
     def drop(self, url: str) -> None:
         """Removes a database that `create` gave, whoever is connected to it."""
         self.server.drop_database(self._copies.pop(url))

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from deploy.local.authority import Authority, Folder
 from deploy.local.databases import SERVICES
 from deploy.local.mesh import Mesh
 from deploy.local.seed import seed
@@ -22,14 +23,27 @@ def running_mesh(
     *,
     replicas: Mapping[str, int] | None = None,
     environment: Mapping[str, str] | None = None,
+    authority: Authority | None = None,
 ) -> Iterator[Mesh]:
-    """Five services, ready; operators "dev" (API_KEY) and "other" (OTHER_API_KEY). Killed at the end."""
+    """Five services, ready; operators "dev" (API_KEY) and "other" (OTHER_API_KEY). Killed at the end.
+
+    `authority`: over TLS, with certificates of it.
+    """
     urls = {service: databases.create(service) for service in SERVICES}
     seed(urls["gateway"], API_KEY)
     seed(urls["gateway"], OTHER_API_KEY, operator_id="other")
     with tempfile.TemporaryDirectory(prefix="reelmesh-mesh-") as directory:
+        tls = None
+        if authority is not None:
+            tls = Folder(Path(directory) / "tls", SERVICES)
+            tls.renew(authority)
+            tls.trust(authority)
         mesh = Mesh(
-            Path(directory), urls, replicas=replicas, environment={**_ENVIRONMENT, **(environment or {})}
+            Path(directory),
+            urls,
+            replicas=replicas,
+            environment={**_ENVIRONMENT, **(environment or {})},
+            tls=tls,
         )
         try:
             mesh.start()

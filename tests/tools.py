@@ -2,6 +2,8 @@
 
 import os
 import shutil
+from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -11,7 +13,19 @@ def require_tool(name: str) -> str:
     path = shutil.which(name)
     if path is not None:
         return path
-    message = f"needs the program {name} (see `make tools`)"
+    _absent(f"needs the program {name} (see `make tools`)")
+
+
+def require_npm_package(name: str) -> Path:
+    """The folder of a package of tools/package.json; skips or fails in the same way."""
+    require_tool("node")
+    path = Path(__file__).parents[1] / "tools/node_modules" / name
+    if path.exists():
+        return path
+    _absent(f"needs the npm package {name} (npm ci --prefix tools)")
+
+
+def _absent(message: str) -> NoReturn:
     if os.environ.get("REELMESH_REQUIRE_TOOLS") == "1":
         pytest.fail(message, pytrace=False)
     pytest.skip(message)

@@ -11,9 +11,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from bench.textbook.service import serve
 from bench.textbook.tables import Round
-from services.game.engine import definition, outcome, play, rng
+from services.game.engine import definition, loading, outcome, play, rng
 
-GAMES = definition.load_all(definition.SHIPPED_GAMES)
+GAMES = loading.load_all(definition.SHIPPED_GAMES)
 
 
 class GameService(game_pb2_grpc.GameServiceServicer):
@@ -28,7 +28,7 @@ class GameService(game_pb2_grpc.GameServiceServicer):
             round_ = await db.scalar(query)
             if round_ is None:
                 stake_minor = asked.stake.amount_minor
-                spin = play.spin(GAMES[asked.game_id], stake_minor=stake_minor, draws=rng.Draws())
+                spin = play.spin(GAMES[asked.game_id], bet_minor=stake_minor, draws=rng.Draws())
                 round_ = Round(
                     round_id=uuid.uuid4(),
                     account_id=asked.account_id,

@@ -17,6 +17,7 @@ import grpc
 from grpc_health.v1 import health_pb2
 
 from deploy.local import leftovers
+from deploy.local.authority import Folder
 from deploy.local.databases import SERVICES
 from deploy.local.errors import LocalError
 from deploy.local.guard import Guard
@@ -62,14 +63,20 @@ class Mesh:
         replicas: Mapping[str, int] | None = None,
         environment: Mapping[str, str] | None = None,
         keeps_open: int | None = None,
+        tls: Folder | None = None,
+        public_tls: bool = True,
     ) -> None:
         """`directory` takes keys and logs; `ports` by process name, free ones where it names none;
         `environment` is added to that of every process; `keeps_open` is a file that each of them inherits.
+
+        `tls`: certificates, of which each service is told its own: they call each other over mutual TLS, and
+        the gateway serves REST and gRPC over TLS; REST only with `public_tls`.
         """
         self.directory = directory
         self._inherited = () if keeps_open is None else (keeps_open,)
         self.database_urls = dict(database_urls)
         self._environment = dict(environment or {})
+        self.tls, self._public_tls = tls, public_tls
         (directory / "logs").mkdir(parents=True, exist_ok=True)
         self._keys = _load_keys(directory / "keys.json")
         self._replicas: dict[str, _Replica] = {}
@@ -106,7 +113,8 @@ class Mesh:
 
     def rest_url(self, name: str = "gateway") -> str:
         """Base URL of a gateway's REST API."""
-        return f"http://127.0.0.1:{self._replicas[name].ports.rest}"
+        scheme = "https" if self.tls and self._public_tls else "http"
+        return f"{scheme}://127.0.0.1:{self._replicas[name].ports.rest}"
 
     def log(self, name: str) -> str:
         """What the process wrote since this mesh was made."""
@@ -270,6 +278,10 @@ class Mesh:
         if replica.ports.rest:
             own["rest_port"] = str(replica.ports.rest)
         own |= {key: self._keys[key] for key, services in KEYS.items() if replica.service in services}
+        if self.tls:
+            own |= self._tls_settings(
+                self.tls.of(replica.service), edge=self._public_tls and bool(replica.ports.rest)
+            )
         own |= {
             f"{peer}_target": self.target(peer)
             for peer in SERVICES
@@ -281,6 +293,11 @@ class Mesh:
         # The shared name of the setting, so that the environment's own wins by either name.
         defaults = {"REELMESH_LAUNCH_URL": f"{self.rest_url()}/play"}
         return {**defaults, **os.environ, "PYTHONPATH": python_path, **settings, **self._environment}
+
+    def _tls_settings(self, directory: Path, *, edge: bool) -> dict[str, str]:
+        shown = {"tls_cert_path": str(directory / "tls.crt"), "tls_key_path": str(directory / "tls.key")}
+        # Nothing is signed with a key that everybody has.
+        return {"tls_path": str(directory), "identity_key": "", **(shown if edge else {})}
 
     def _watch(self) -> None:
         """The processes end with us, whatever happens to us; the guard itself ends when there are none."""

@@ -2,11 +2,13 @@
 
 import asyncio
 import random
+import ssl
 import time
 import uuid
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any
 
 import httpx
@@ -41,27 +43,53 @@ class Tally:
     trace_id: str = ""
 
 
-def play(console: Console, *, spins: int, players: int, rest_url: str, traces_url: str, api_key: str) -> None:
-    """Plays `spins` rounds in all, shared by `players` concurrent players, 1 or more. Raises LocalError."""
+def play(
+    console: Console,
+    *,
+    spins: int,
+    players: int,
+    rest_url: str,
+    traces_url: str,
+    api_key: str,
+    game_id: str = "",
+    verify: ssl.SSLContext | bool = True,
+) -> None:
+    """Plays `spins` rounds in all, shared by `players` concurrent players, 1 or more; at one game, or each
+    at the next of those on offer. `traces_url` is the trace receiver's; `verify` says whom to believe over
+    https. Raises LocalError.
+    """
     try:
-        tally = asyncio.run(_play(console, spins, players, rest_url, api_key))
+        tally = asyncio.run(_play(console, spins, players, rest_url, api_key, game_id, verify))
         if tally.trace_id:
-            asyncio.run(_print_trace(console, f"{traces_url}/{tally.trace_id}"))
+            asyncio.run(_print_trace(console, traces_url, tally.trace_id))
     except httpx.ConnectError:
         raise LocalError(f"nothing answers at {rest_url}: start the mesh with `make run` first") from None
     except httpx.HTTPError as error:
         raise _silent(rest_url, error) from None
 
 
-async def _play(console: Console, spins: int, players: int, rest_url: str, api_key: str) -> Tally:
+async def _play(
+    console: Console,
+    spins: int,
+    players: int,
+    rest_url: str,
+    api_key: str,
+    game_id: str,
+    verify: ssl.SSLContext | bool,
+) -> Tally:
     tally = Tally()
     limits = httpx.Limits(max_connections=players)
     # trust_env off: a proxy of the environment is not for this machine's own ports.
-    async with httpx.AsyncClient(base_url=rest_url, limits=limits, timeout=10.0, trust_env=False) as client:
-        games = (await _get(client, "/v1/games"))["games"]
+    async with httpx.AsyncClient(
+        base_url=rest_url, limits=limits, timeout=10.0, trust_env=False, verify=verify
+    ) as client:
+        offered = [game["game_id"] for game in (await _get(client, "/v1/games"))["games"]]
+        if game_id and game_id not in offered:
+            raise LocalError(f"no game {game_id} is on offer, but {', '.join(offered)}")
+        games = [game_id] if game_id else offered
         seated = await asyncio.gather(
             *(
-                seat(client, api_key, f"player-{number + 1}", games[number % len(games)]["game_id"], tally)
+                seat(client, api_key, f"player-{number + 1}", games[number % len(games)], tally)
                 for number in range(players)
             )
         )
@@ -114,11 +142,10 @@ class Player:
 
     async def play(self, spins: int, advance: Callable[[], None]) -> None:
         """Spin after spin; a round that offers a choice is doubled up or collected by a coin toss."""
-        ladder = next(ladder for ladder in self.game["bet_ladders"] if ladder["currency_code"] == CURRENCY)
-        stakes = ladder["stakes_minor"]
-        low = [stake for stake in stakes if stake <= DEPOSIT_MINOR // 100] or stakes[:1]
+        low = cheap_stakes(self.game)
         for _ in range(spins):
-            round_ = await self.spin(random.choice(low))
+            mode, stake_minor = random.choice(low)
+            round_ = await self.spin(stake_minor, mode)
             while round_ is not None and round_["state"] == "OPEN":
                 self.tally.choices += 1
                 round_ = await self._decide(round_, random.choice(round_["choices"]))
@@ -126,11 +153,11 @@ class Player:
                 self.tally.win_minor += round_["win"]["amount_minor"]
             advance()
 
-    async def spin(self, stake_minor: int) -> dict[str, Any] | None:
+    async def spin(self, stake_minor: int, mode: str = "base") -> dict[str, Any] | None:
         """The round; None when it was refused. Beside an open round, that one is collected first."""
         deadline = time.monotonic() + _REPEAT_S
         while True:
-            body = {"request_id": str(uuid.uuid4()), "stake": _amount(stake_minor)}
+            body = {"request_id": str(uuid.uuid4()), "stake": _amount(stake_minor), "mode": mode}
             answer = await self._post("/v1/spins", body)
             if "round" in answer:
                 round_: dict[str, Any] = answer["round"]
@@ -178,6 +205,22 @@ class Player:
                     return answer
             await asyncio.sleep(wait_s)
             wait_s = min(2 * wait_s, _REPEAT_WAIT_S_MAX)
+
+
+def cheap_stakes(game: dict[str, Any]) -> list[tuple[str, int]]:
+    """Mode and stake of what a deposit is good for a hundred times; else the lowest bet of mode base."""
+    ladder = next(ladder for ladder in game["bet_ladders"] if ladder["currency_code"] == CURRENCY)
+    offers = [
+        (mode["mode"], Decimal(mode["cost"]) * bet_minor)
+        for mode in game["modes"]
+        for bet_minor in ladder["stakes_minor"]
+    ]
+    cheap = [
+        (mode, int(stake_minor))
+        for mode, stake_minor in offers
+        if stake_minor <= DEPOSIT_MINOR // 100 and stake_minor == int(stake_minor)
+    ]
+    return cheap or [("base", ladder["stakes_minor"][0])]
 
 
 def _silent(rest_url: str, error: httpx.HTTPError) -> LocalError:
@@ -239,7 +282,7 @@ def _euros(amount_minor: int) -> str:
     return f"{amount_minor // 100}.{amount_minor % 100:02d} {CURRENCY}"
 
 
-async def _print_trace(console: Console, url: str) -> None:
+async def _print_trace(console: Console, traces_url: str, trace_id: str) -> None:
     """The last spin's trace, once its spans stopped arriving and its events' relays are among its links."""
     spans: list[dict[str, Any]] = []
     linked_from: list[dict[str, Any]] = []
@@ -249,12 +292,12 @@ async def _print_trace(console: Console, url: str) -> None:
             seen = len(spans)
             await asyncio.sleep(0.7)
             try:
-                response = await client.get(url)
+                response = await client.get(f"{traces_url}/traces/{trace_id}")
             except httpx.HTTPError:
                 console.print("no trace receiver of `make run` answers: the trace is with your collector")
                 return
             answer = response.json()
             spans, linked_from = answer.get("spans", []), answer.get("linked_from", [])
-    console.print(f"\ntrace {url}", soft_wrap=True)
+    console.print(f"\ntrace {trace_id}, in a browser: {traces_url}/?trace_id={trace_id}", soft_wrap=True)
     for line in (*waterfall(spans), *linked(linked_from)):
         console.print(line, soft_wrap=True, markup=False)

@@ -4,7 +4,6 @@ Reviews have no public API: this speaks to game and the wallet as the gateway do
 """
 
 import asyncio
-import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -16,8 +15,8 @@ from reelmesh.type.v1 import money_pb2
 from reelmesh.wallet.v1 import wallet_pb2, wallet_pb2_grpc
 from rich.console import Console
 
+from deploy.local import reach
 from deploy.local.errors import LocalError
-from services.common.client import GuardedChannel
 from services.common.currencies import CURRENCIES
 from services.common.errors import DomainError
 
@@ -70,10 +69,10 @@ def review(
     """Lists what waits, or carries a decision out. Raises LocalError, also when the round stays in review."""
     if not keys_path.exists():
         raise LocalError("no mesh has run here: start it with `make run` first")
-    key = json.loads(keys_path.read_text())["identity_key"]
+    directory = keys_path.parent
 
     async def run() -> None:
-        async with _desk(key, game_target, wallet_target, operator_id) as desk:
+        async with _desk(directory, game_target, wallet_target, operator_id) as desk:
             for line in [await desk.resolve(decided)] if decided else await desk.waiting():
                 console.print(line, soft_wrap=True, markup=False)
 
@@ -86,10 +85,12 @@ def review(
 
 
 @asynccontextmanager
-async def _desk(key: str, game_target: str, wallet_target: str, operator_id: str) -> AsyncIterator["Desk"]:
+async def _desk(
+    directory: Path, game_target: str, wallet_target: str, operator_id: str
+) -> AsyncIterator["Desk"]:
     channels = [
-        GuardedChannel(target, caller="gateway", identity_key=key, instance="review")
-        for target in (game_target, wallet_target)
+        reach.channel(directory, target, service=service, instance="review")
+        for service, target in (("game", game_target), ("wallet", wallet_target))
     ]
     try:
         yield Desk(
@@ -115,21 +116,31 @@ class Desk:
         found: dict[str, list[str]] = {}
         for round_ in await self._rounds():
             problem = round_.reason_metadata["problem"]
-            line = f"  game: {problem} (account {round_.account_id}, stake {_text(round_.stake)})"
+            line = f"  game: {problem}"
+            if round_.account_id:  # else game does not know it, and keeps its review only
+                line += f" (account {round_.account_id}, stake {_text(round_.stake)})"
             found.setdefault(round_.round_id, []).append(line)
         for asked in await self._reviews():
-            line = (
-                f"  wallet: its rollback takes {_text(asked.missing)}, the balance was {_text(asked.balance)}"
-                f" (account {asked.account_id}, asked by {asked.actor}: {asked.reason})"
-            )
-            found.setdefault(asked.round_id, []).append(line)
+            who = f"(account {asked.account_id}, asked by {asked.actor}: {asked.reason})"
+            problem = f"its rollback takes {_text(asked.missing)}, the balance was {_text(asked.balance)}"
+            if asked.external:
+                problem = (
+                    f"the operator's own wallet has paid, its rollback takes {_text(asked.missing)} there:"
+                    " reversed once the operator has given it back by hand, settled if it stands"
+                )
+            found.setdefault(asked.round_id, []).append(f"  wallet: {problem} {who}")
         if not found:
             return ["no round waits for a person"]
         lines = [line for round_id, said in found.items() for line in (round_id, *said)]
         return [*lines, f"\n{len(found)} waiting: {_USAGE}"]
 
     async def resolve(self, decided: Decision) -> str:
-        """Carries it out at game, which asks the wallet first, or at the wallet that alone has a review."""
+        """Carries it out at game, which asks the wallet first, or at the wallet that alone has a review.
+
+        What an operator has given back in a wallet of its own is told to ours first.
+        """
+        if decided.verdict == "reversed" and await self._is_external(decided.round_id):
+            await self._ask_wallet(decided)
         request = game_pb2.ResolveReviewRequest(
             operator_id=self.operator_id,
             round_id=decided.round_id,
@@ -148,7 +159,21 @@ class Desk:
         state = game_pb2.RoundState.Name(round_.state).removeprefix("ROUND_STATE_")
         return f"{decided.round_id} is {state}"
 
+    async def _is_external(self, round_id: str) -> bool:
+        return any(asked.external and asked.round_id == round_id for asked in await self._reviews())
+
     async def _resolve_at_wallet(self, decided: Decision, not_at_game: DomainError) -> str:
+        try:
+            settlement = await self._ask_wallet(decided)
+        except DomainError as error:
+            # Neither has it. Game says more of a round that it knows.
+            raise (error if not_at_game.reason == "ROUND_NOT_FOUND" else not_at_game) from None
+        if settlement.status == wallet_pb2.SETTLEMENT_STATUS_REVERSED:
+            await self._tell_game(settlement)
+        status = wallet_pb2.SettlementStatus.Name(settlement.status).removeprefix("SETTLEMENT_STATUS_")
+        return f"{decided.round_id} is {status} at the wallet"
+
+    async def _ask_wallet(self, decided: Decision) -> wallet_pb2.Settlement:
         request = wallet_pb2.ResolveReviewRequest(
             operator_id=self.operator_id,
             round_id=decided.round_id,
@@ -156,17 +181,10 @@ class Desk:
             actor=decided.actor,
             reason=decided.reason,
         )
-        try:
-            settlement = (await self.wallet.ResolveReview(request)).settlement
-        except DomainError as error:
-            # Neither has it. Game says more of a round that it knows.
-            raise (error if not_at_game.reason == "ROUND_NOT_FOUND" else not_at_game) from None
+        settlement = (await self.wallet.ResolveReview(request)).settlement
         if settlement.status == wallet_pb2.SETTLEMENT_STATUS_NEEDS_REVIEW:
             raise _stays(decided.round_id)
-        if settlement.status == wallet_pb2.SETTLEMENT_STATUS_REVERSED:
-            await self._tell_game(settlement)
-        status = wallet_pb2.SettlementStatus.Name(settlement.status).removeprefix("SETTLEMENT_STATUS_")
-        return f"{decided.round_id} is {status} at the wallet"
+        return settlement
 
     async def _tell_game(self, settlement: wallet_pb2.Settlement) -> None:
         """SETTLED becomes REVERSED there. A round that only the wallet knows is nothing to game."""
@@ -208,6 +226,7 @@ def _details(error: DomainError) -> str:
 def _text(amount: money_pb2.Money) -> str:
     # Text only: amounts are never calculated with as a fraction.
     scale = CURRENCIES[amount.currency_code]
-    digits = f"{amount.amount_minor:0{scale + 1}d}"
+    digits = f"{abs(amount.amount_minor):0{scale + 1}d}"
     whole, part = (digits[:-scale], f".{digits[-scale:]}") if scale else (digits, "")
-    return f"{whole}{part} {amount.currency_code}"
+    sign = "-" if amount.amount_minor < 0 else ""
+    return f"{sign}{whole}{part} {amount.currency_code}"

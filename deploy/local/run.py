@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import shutil
 import signal
 import threading
 import time
@@ -14,7 +15,8 @@ import psycopg
 from rich.console import Console
 from sqlalchemy.exc import SQLAlchemyError
 
-from deploy.local import leftovers, seed, settings
+from deploy.local import leftovers, reach, seed, settings
+from deploy.local.authority import Authority, Folder
 from deploy.local.databases import SERVICES
 from deploy.local.errors import LocalError
 from deploy.local.first_spin import script
@@ -35,33 +37,40 @@ PORTS = {
     "game": Ports(grpc=7103, admin=7203),
     "events": Ports(grpc=7104, admin=7204),
 }
-_NO_CLIENT = "a launch_url leads nowhere until REELMESH_GATEWAY_LAUNCH_URL names your game client"
-REST_URL = f"http://127.0.0.1:{PORTS['gateway'].rest}"
-TRACES_URL = f"http://127.0.0.1:{TRACES_PORT}/traces"
+REST_PORT = PORTS["gateway"].rest
+TRACES_URL = f"http://127.0.0.1:{TRACES_PORT}"
 
 
-def run(console: Console) -> None:
-    """Starts everything, waits for a signal, drains and stops everything. Raises LocalError."""
+def run(console: Console, *, tls: bool = False) -> None:
+    """Starts everything, waits for a signal, drains and stops everything. Raises LocalError.
+
+    `tls`: all of it over TLS, by an authority that ends with this process.
+    """
+    authority = Authority() if tls else None
     stop = _stop_on_signals()
     with ExitStack() as stack:
         try:
             DIRECTORY.mkdir(exist_ok=True)
             stack.enter_context(_only_one(DIRECTORY / "lock"))
-            mesh = _start(console, stack, stop)
+            mesh = _start(console, stack, stop, authority)
         except OSError as error:
             raise LocalError.from_os(error, DIRECTORY) from error
         if mesh is None:
             return
         _print_ready(console, mesh)
         while not stop.wait(0.2):
+            if authority and mesh.tls:
+                mesh.tls.renew_when_due(authority)
             for name, code in mesh.ended().items():
                 raise LocalError(f"{name} ended ({_meaning(code)}): {mesh.last_words(name)}")
         _say(console, "\nstopping: calls in flight are finished first")
 
 
-def _start(console: Console, stack: ExitStack, stop: threading.Event) -> Mesh | None:
+def _start(
+    console: Console, stack: ExitStack, stop: threading.Event, authority: Authority | None
+) -> Mesh | None:
     """Everything up and ready, each with its end on the stack; None when a signal came meanwhile."""
-    settings.refuse_decided(os.environ)
+    settings.refuse_decided(os.environ, tls=authority is not None)
     if left := leftovers.living(DIRECTORY):
         with _step(console, f"waiting for {', '.join(left)} of a killed run to end"):
             leftovers.end(DIRECTORY)
@@ -76,6 +85,7 @@ def _start(console: Console, stack: ExitStack, stop: threading.Event) -> Mesh | 
         receiver.start()
         stack.callback(receiver.stop)
         environment["OTEL_EXPORTER_OTLP_ENDPOINT"] = receiver.endpoint
+        environment |= settings.trace_url(os.environ, receiver.endpoint)
     urls, guard_fd = _databases(console, stack)
     for service in SERVICES:
         if stop.is_set():
@@ -83,8 +93,11 @@ def _start(console: Console, stack: ExitStack, stop: threading.Event) -> Mesh | 
         with _step(console, f"migrations of {service}"):
             migrate(service, urls[service])
     with _step(console, f"operator {seed.OPERATOR_ID} with an API key"):
-        seed.seed(urls["gateway"], seed.development_api_key(API_KEY_PATH))
-    mesh = Mesh(DIRECTORY, urls, ports=PORTS, environment=environment, keeps_open=guard_fd)
+        api_key = seed.development_api_key(API_KEY_PATH)
+        seed.seed(urls["gateway"], api_key)
+    environment |= settings.demo(os.environ, api_key)
+    tls = _certificates(authority)
+    mesh = Mesh(DIRECTORY, urls, ports=PORTS, environment=environment, keeps_open=guard_fd, tls=tls)
     stack.callback(mesh.stop, progress=lambda name: _say(console, f"  stopped {name}"))
     with _step(console, "five services"):
         for name in mesh.names:
@@ -92,6 +105,17 @@ def _start(console: Console, stack: ExitStack, stop: threading.Event) -> Mesh | 
         for name in mesh.names:
             mesh.wait_ready(name, cancelled=stop.is_set)
     return None if stop.is_set() else mesh
+
+
+def _certificates(authority: Authority | None) -> Folder | None:
+    """New ones for every service, or none: commands tell by the folder how to reach this mesh."""
+    certificates = reach.folder(DIRECTORY)
+    shutil.rmtree(certificates.path, ignore_errors=True)
+    if authority is None:
+        return None
+    certificates.renew(authority)
+    certificates.trust(authority)
+    return certificates
 
 
 def _databases(console: Console, stack: ExitStack) -> tuple[dict[str, str], int | None]:
@@ -123,19 +147,23 @@ def _print_ready(console: Console, mesh: Mesh) -> None:
     api_key = seed.development_api_key(API_KEY_PATH)
     ports = mesh.ports("gateway")
     rows = {
+        "page": f"{mesh.rest_url()}/ (play in a browser)",
         "REST": mesh.rest_url(),
-        "gRPC": f"127.0.0.1:{ports.grpc} (plaintext, reflection on)",
-        "traces": _own_collector() or TRACES_URL,
+        "gRPC": f"127.0.0.1:{ports.grpc} ({'TLS' if mesh.tls else 'plaintext'}, reflection on)",
+        "traces": _own_collector() or f"{TRACES_URL}/ (a page: search, waterfall, links both ways)",
         "logs": DIRECTORY / "logs",
         "API key": f"{api_key} (operator {seed.OPERATOR_ID}, development only)",
-        "client": settings.launch_url(os.environ) or _NO_CLIENT,
+        "client": settings.launch_url(os.environ) or f"{mesh.rest_url()}/play (the page)",
     }
+    if mesh.tls:
+        rows["CA"] = f"{mesh.tls.ca_file} (whom clients of REST and gRPC trust, until the next start)"
     console.print()
     for name, value in rows.items():
         console.print(f"{name:<9}{value}", soft_wrap=True)
     console.print("\nFund a player, open a session and play a spin (paste into another terminal):\n")
     # Not through rich: it would wrap long lines and the paste would break.
-    print(script(mesh.rest_url(), api_key), flush=True)
+    ca_file = mesh.tls.ca_file if mesh.tls else None
+    print(script(mesh.rest_url(), api_key, ca_file=ca_file), flush=True)
     console.print("Then: make play SPINS=200 PLAYERS=8.  Ctrl-C stops everything; the data is kept.")
 
 

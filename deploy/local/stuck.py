@@ -1,15 +1,14 @@
-"""`make stuck`: calls to operators' own wallets that were not answered: listed, sent again, stopped."""
+"""`make stuck`: calls that operators' own wallets did not answer: listed, sent again, stopped, settled."""
 
 import asyncio
-import json
 from pathlib import Path
 from typing import Any
 
 from reelmesh.wallet.v1 import wallet_pb2, wallet_pb2_grpc
 from rich.console import Console
 
+from deploy.local import reach
 from deploy.local.errors import LocalError
-from services.common.client import GuardedChannel
 from services.common.errors import DomainError
 
 _STEPS = {
@@ -18,8 +17,12 @@ _STEPS = {
     "void": wallet_pb2.EXTERNAL_STEP_VOID,
 }
 _NAMES = {number: name for name, number in _STEPS.items()}
-_USAGE = "make stuck CALL=<round id>/<stake|payout|void> ACTION=force|stop ACTOR=<who> REASON=<why>"
-_ACTIONS = {"force": wallet_pb2.STUCK_ACTION_FORCE, "stop": wallet_pb2.STUCK_ACTION_STOP}
+_USAGE = "make stuck CALL=<round id>/<stake|payout|void> ACTION=force|stop|settle ACTOR=<who> REASON=<why>"
+_ACTIONS = {
+    "force": wallet_pb2.STUCK_ACTION_FORCE,
+    "stop": wallet_pb2.STUCK_ACTION_STOP,
+    "settle": wallet_pb2.STUCK_ACTION_SETTLE,
+}
 
 
 def stuck(
@@ -41,9 +44,10 @@ def stuck(
         raise LocalError(f"an action needs all of it: {_USAGE}")
     if not keys_path.exists():
         raise LocalError("no mesh found: start it with `make run` first")
-    key = json.loads(keys_path.read_text())["identity_key"]
     try:
-        asyncio.run(_stuck(console, target, key, operator_id, round_id, step, action, actor, reason))
+        asyncio.run(
+            _stuck(console, target, keys_path.parent, operator_id, round_id, step, action, actor, reason)
+        )
     except DomainError as error:
         if error.reason in ("UNAVAILABLE", "DEADLINE_EXCEEDED"):
             raise LocalError("the wallet does not answer: is `make run` running?") from None
@@ -53,7 +57,7 @@ def stuck(
 async def _stuck(
     console: Console,
     target: str,
-    key: str,
+    directory: Path,
     operator_id: str,
     round_id: str,
     step: str,
@@ -61,8 +65,7 @@ async def _stuck(
     actor: str,
     reason: str,
 ) -> None:
-    # What an operator decides reaches the wallet through the gateway; on this machine we stand in for it.
-    channel = GuardedChannel(target, caller="gateway", identity_key=key)
+    channel = reach.channel(directory, target, service="wallet")
     stub: Any = channel.stub(wallet_pb2_grpc.WalletServiceStub)
     try:
         if not round_id:
@@ -78,6 +81,8 @@ async def _stuck(
         )
         call = (await stub.ResolveStuckCall(request)).call
         state = "stopped" if call.stopped else f"sent {call.attempts} times"
+        if call.settled_by_hand:
+            state = "settled by hand"
         error = f", last error: {call.last_error}" if call.last_error else ""
         console.print(f"{call.round_id}/{step}: {state}{error}", soft_wrap=True, markup=False)
     finally:
@@ -116,3 +121,4 @@ def _print(console: Console, operator_id: str, calls: list[wallet_pb2.StuckCall]
         for line in lines:
             console.print(line, soft_wrap=True, markup=False)
     console.print(f"\n{len(calls)} not answered: {_USAGE}", soft_wrap=True, markup=False)
+    console.print("settle: of a stopped one, once what it asks for was done by hand", markup=False)

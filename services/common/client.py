@@ -7,19 +7,18 @@ repeated is marked, so that the server which passes it on tells its own caller n
 import asyncio
 import json
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from contextvars import ContextVar, Token
 from typing import Any, TypeVar, cast
 
 import grpc
 from google.protobuf import descriptor_pool, message_factory
 from google.protobuf.message import Message
-from opentelemetry.trace import SpanKind, StatusCode
-from opentelemetry.util.types import AttributeValue
 
 from services.common import failpoints, identity, telemetry
-from services.common import telemetry_names as names
-from services.common.errors import DeadlineExceeded, DomainError, from_rpc_error
+from services.common.errors import DeadlineExceeded, from_rpc_error
+from services.mtls.channel import Mtls
+from services.tracing.client import TracingChannel
 
 S = TypeVar("S")
 
@@ -48,7 +47,8 @@ _OPTIONS = [
     ("grpc.enable_http_proxy", 0),
     ("grpc.keepalive_time_ms", 60_000),
     ("grpc.keepalive_timeout_ms", 10_000),
-    ("grpc.dns_min_time_between_resolutions_ms", 10_000),
+    # A roll may end two known replicas within seconds: names are asked again before the second one goes.
+    ("grpc.dns_min_time_between_resolutions_ms", 1_000),
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 2_000),
     ("grpc.max_receive_message_length", MESSAGE_SIZE_BYTES_MAX),
@@ -86,40 +86,53 @@ class GuardedChannel:
         target: str,
         *,
         caller: str,
-        identity_key: str,
+        identity_key: str = "",
         instance: str = "",
+        mtls: Mtls | None = None,
         check_types: bool = True,
         forward_deadline: bool = True,
         retry: bool = True,
     ) -> None:
-        """`target`: "dns:///host:port". `retry` is off for a caller that repeats by itself.
+        """`target`: "dns:///host:port". `mtls`: our certificate says who calls; else a token does, signed
+        with the key. `retry` is off for a caller that repeats by itself.
 
         The two before it are off only in the tests that show why they exist.
         """
         options = [*_OPTIONS, ("grpc.enable_retries", int(retry))]
-        self._channel = grpc.aio.insecure_channel(target, options=options)
+        host, _, port = target.rpartition("/")[2].rpartition(":")
+        self._channel = TracingChannel(
+            mtls.channel(target, options) if mtls else grpc.aio.insecure_channel(target, options=options),
+            telemetry.tracer,
+            telemetry.client_calls,
+            address=host,
+            port=int(port),
+        )
         self.caller, self.identity_key, self._instance = caller, identity_key, instance
         self.check_types, self.forward_deadline = check_types, forward_deadline
-        host, _, port = target.removeprefix("dns:///").rpartition(":")
-        self.attributes: dict[str, AttributeValue] = {
-            names.RPC_SYSTEM_NAME: "grpc",
-            names.SERVER_ADDRESS: host,
-            names.SERVER_PORT: int(port),
-        }
         self._token, self._token_renew_s = "", 0.0
+        # To show a token to whoever needs none would only give it away.
+        self._own = ((identity.INSTANCE_KEY, instance),) if mtls else None
 
     def stub(self, stub_type: Callable[[grpc.aio.Channel], S]) -> S:
         """The generated stub over this channel, e.g. `stub(wallet_pb2_grpc.WalletServiceStub)`."""
-        # A stub takes nothing but its multi-callables from a channel, and the contract has unary ones only.
+        # A stub takes nothing but its multi-callables from a channel, and the contract has two sorts only.
         return stub_type(cast(grpc.aio.Channel, self))
 
     def unary_unary(self, method: str, **options: Any) -> "GuardedCall":
         """What the generated stub asks for."""
         return GuardedCall(self, method, self._channel.unary_unary(method, **options))
 
+    def unary_stream(self, method: str, **options: Any) -> "GuardedStream":
+        """The same for a method that answers a stream."""
+        return GuardedStream(self, method, self._channel.unary_stream(method, **options))
+
     async def close(self) -> None:
         """Cuts calls in flight; drain first."""
         await self._channel.close()
+
+    def who(self) -> tuple[tuple[str, str], ...]:
+        """Metadata that says which process we are, and without mTLS which service."""
+        return self._own or ((identity.METADATA_KEY, self.token()),)
 
     def token(self) -> str:
         """Our identity, renewed at half of its life."""
@@ -129,8 +142,8 @@ class GuardedChannel:
         return self._token
 
 
-class GuardedCall:
-    """One method of a stub: `await stub.Settle(request)`."""
+class _Guarded:
+    """What a stub's methods have in common."""
 
     def __init__(self, channel: GuardedChannel, path: str, call: Any) -> None:
         self._channel, self._call = channel, call
@@ -138,7 +151,27 @@ class GuardedCall:
         method = descriptor_pool.Default().FindMethodByName(self._name.replace("/", "."))
         self._request_type = message_factory.GetMessageClass(method.input_type)
         self._deadline_s = identity.methods()[path].deadline_ms / 1000
-        self._attributes: dict[str, AttributeValue] = {**channel.attributes, names.RPC_METHOD: self._name}
+
+    def _check(self, request: Message) -> None:
+        if self._channel.check_types and not isinstance(request, self._request_type):
+            raise TypeError(f"{self._name} takes {self._request_type.__name__}, not {type(request).__name__}")
+
+
+class GuardedStream(_Guarded):
+    """A method of a stub that answers a stream: `async for message in stub.Subscribe(request)`."""
+
+    async def __call__(self, request: Message) -> AsyncIterator[Any]:
+        """The messages, for as long as the peer sends any. Errors: as GuardedCall's, also in the middle."""
+        self._check(request)
+        try:
+            async for message in self._call(request, metadata=self._channel.who()):
+                yield message
+        except grpc.aio.AioRpcError as failure:
+            raise from_rpc_error(failure) from None
+
+
+class GuardedCall(_Guarded):
+    """One method of a stub: `await stub.Settle(request)`."""
 
     async def __call__(
         self,
@@ -151,26 +184,13 @@ class GuardedCall:
         Errors: TypeError for another message type, RemoteError as the peer answered, UNAVAILABLE,
         DEADLINE_EXCEEDED (also without sending, when no time is left). Cancelling cancels at the peer.
         """
-        if self._channel.check_types and not isinstance(request, self._request_type):
-            raise TypeError(f"{self._name} takes {self._request_type.__name__}, not {type(request).__name__}")
-        with telemetry.span(self._name, kind=SpanKind.CLIENT, attributes=self._attributes) as span:
-            code = grpc.StatusCode.CANCELLED
-            try:
-                response = await self._send(request, self._timeout_s(timeout))
-                code = grpc.StatusCode.OK
-                return response
-            except grpc.aio.AioRpcError as failure:
-                code, error = failure.code(), from_rpc_error(failure)
-                error.repeated = code is grpc.StatusCode.UNAVAILABLE
-                raise error from None
-            except DomainError as error:
-                code = error.code
-                raise
-            finally:
-                span.set_attribute(names.RPC_RESPONSE_STATUS_CODE, code.name)
-                if code is not grpc.StatusCode.OK:
-                    span.set_attribute(names.ERROR_TYPE, code.name)
-                    span.set_status(StatusCode.ERROR)
+        self._check(request)
+        try:
+            return await self._send(request, self._timeout_s(timeout))
+        except grpc.aio.AioRpcError as failure:
+            error = from_rpc_error(failure)
+            error.repeated = failure.code() is grpc.StatusCode.UNAVAILABLE
+            raise error from None
 
     def _timeout_s(self, timeout: float | None) -> float:
         limit_s = self._deadline_s if timeout is None else min(timeout, self._deadline_s)
@@ -182,9 +202,8 @@ class GuardedCall:
         return limit_s
 
     async def _send(self, request: Message, timeout_s: float) -> Any:
-        metadata = [("traceparent", telemetry.traceparent()), (identity.METADATA_KEY, self._channel.token())]
         await failpoints.reach("before_send", self._rpc)
-        call = self._call(request, timeout=timeout_s, metadata=metadata)
+        call = self._call(request, timeout=timeout_s, metadata=self._channel.who())
         if failpoints.due("after_send", self._rpc):
             await asyncio.sleep(WRITTEN_AFTER_S)
         await failpoints.reach("after_send", self._rpc)

@@ -24,16 +24,24 @@ class ServiceConfig:
     admin_port: int
     # postgresql+psycopg://role:password@host:port/database; never logged.
     database_url: str = field(repr=False)
+    # The same database with no pooler between: for the relay, and for what has time limits of its own.
+    # Empty: database_url.
+    database_direct_url: str = field(default="", repr=False)
     # Connections to the database in the pool; what is batched has one each beside it.
     database_pool_size: int = 10
-    # Shared key of the development service tokens.
-    identity_key: str = field(repr=False)
+    # Directory of tls.crt, tls.key and ca.crt: services call each other over mutual TLS, and certificates say
+    # who calls (docs/tls.md). Empty: plaintext, and tokens signed with identity_key say it.
+    tls_path: str = ""
+    # Shared key of the service tokens; needed without tls_path, unused with it.
+    identity_key: str = field(default="", repr=False)
     # How long a gateway works at one spin; ages of rounds and authorisations are multiples of it.
     spin_deadline_ms: int = 3000
     # From "not ready" to the moment the server refuses calls, so that callers can look away first.
     drain_wait_ms: int = 500
     # What calls in flight get to finish before they are cut.
     drain_grace_ms: int = 20000
+    # How old a connection of RPCs gets. Its client then connects again, by name: so it finds new replicas.
+    connection_age_ms: int = 120_000
     # Peers, as "dns:///host:port"; empty where the service does not call that peer.
     session_target: str = ""
     wallet_target: str = ""
@@ -43,8 +51,12 @@ class ServiceConfig:
     currencies_path: str = ""
     # Share of new traces that are kept, 0 to 1; a caller's own decision is followed.
     trace_ratio: float = 0.1
-    # One JSON object or one line of text per log record.
-    log_format: Literal["json", "text"] = "json"
+    # One JSON object or one line of text per log record; auto is text on a terminal.
+    log_format: Literal["auto", "json", "text"] = "auto"
+
+    def __post_init__(self) -> None:
+        if not (self.tls_path or self.identity_key):
+            _exit("neither REELMESH_TLS_PATH nor REELMESH_IDENTITY_KEY is set")
 
 
 C = TypeVar("C", bound=ServiceConfig)

@@ -6,7 +6,9 @@ Class, gRPC code, HTTP status and metadata keys come from protos/reelmesh/type/v
 
 import inspect
 import re
+import traceback
 from functools import cache
+from pathlib import Path
 from typing import ClassVar
 
 import grpc
@@ -28,6 +30,13 @@ def spec_of(reason: str) -> error_pb2.ErrorSpec:
     value = error_pb2.ErrorReason.DESCRIPTOR.values_by_name[_REASON_PREFIX + reason]
     spec: error_pb2.ErrorSpec = value.GetOptions().Extensions[error_pb2.error_spec]
     return spec
+
+
+def described(error: Exception) -> str:
+    """An error nobody expected, in one line, with where it was raised: for a command that ends with it."""
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    words = " ".join(str(error).split()) or "no message"
+    return f"{type(error).__name__}: {words} ({Path(place.filename).name}:{place.lineno})"
 
 
 class DomainError(Exception):

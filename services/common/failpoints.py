@@ -4,7 +4,7 @@ REELMESH_FAIL=point[@name][:n][:hold]: at the n-th reach of the point (default 1
 a line is appended to the file REELMESH_FAIL_MARK, then the process kills itself with SIGKILL; with `hold` it
 waits instead until that file is deleted. Points and their names:
 before_send, after_send (client; the RPC, e.g. Settle), before_commit, after_commit (the transaction's name),
-after_reply (server; the RPC), mid_relay (outbox; its source), mid_inbox (events; the source),
+after_reply (server; the RPC), mid_relay (outbox; its source), mid_append (events; the source),
 mid_archive (wallet; the table whose file was written, or manifest).
 """
 

@@ -16,15 +16,14 @@ class Health(health_pb2_grpc.HealthServicer):
 
     def __init__(self, ready: Callable[[], Awaitable[bool]], *, end_watches: bool = True) -> None:
         """`ready` asks what the service needs. `end_watches` is off only in the test that shows why."""
-        self.started = self.draining = False
-        self._ready, self._end_watches = ready, end_watches
-        self._watches_ended = asyncio.Event()
+        self.started = False
+        self.draining = asyncio.Event()
+        self._ready = ready
+        self._watches_ended = self.draining if end_watches else asyncio.Event()
 
     def drain(self) -> None:
         """Not ready from now on. Watch streams end: an open one would hold the server for its whole grace."""
-        self.draining = True
-        if self._end_watches:
-            self._watches_ended.set()
+        self.draining.set()
 
     async def Check(self, request: Any, context: Any) -> Any:
         """The status now. Errors: NOT_FOUND for another name."""
@@ -54,7 +53,7 @@ class Health(health_pb2_grpc.HealthServicer):
             case "startup":
                 serving = self.started
             case "readiness" | "":
-                serving = self.started and not self.draining and await self._ping()
+                serving = self.started and not self.draining.is_set() and await self._ping()
             case _:
                 return "SERVICE_UNKNOWN"
         return "SERVING" if serving else "NOT_SERVING"

@@ -1,8 +1,9 @@
-"""Who calls: development service tokens, and the table of who may call what (services/call_graph.yaml)."""
+"""Who calls, by certificate or by token, and the table of who may call what (services/call_graph.yaml)."""
 
 import hashlib
 import hmac
 import time
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -10,8 +11,12 @@ from typing import NamedTuple
 import msgspec
 
 from services.common.errors import CallerForbidden, CallerUnknown
+from services.mtls.checking import service_of
 
 METADATA_KEY = "x-reelmesh-identity"
+# Beside a certificate, which replicas share: which of them calls.
+INSTANCE_KEY = "x-reelmesh-instance"
+INSTANCE_SIZE_MAX = 253
 # In the callers list of a method that authenticates its caller itself, by API key or session token.
 PUBLIC = "public"
 CALL_GRAPH_PATH = Path(__file__).parents[1] / "call_graph.yaml"
@@ -73,15 +78,26 @@ def verify(token: str, key: str) -> Caller:
     return Caller(service, instance)
 
 
-def authorize(path: str, token: str, key: str) -> Caller:
-    """The caller; PUBLIC for a public method. Errors: CALLER_UNKNOWN, CALLER_FORBIDDEN.
+def shown(context: Mapping[str, Iterable[bytes]], instance: str) -> Caller:
+    """Who showed the certificate of a connection; `instance` is the caller's own word.
+
+    `context`: gRPC's auth_context(). Errors: CALLER_UNKNOWN without exactly one URI name of ours: no other
+    sort of name counts, no common name, no token.
+    """
+    if service := service_of(tuple(context.get("peer_uri", ()))):
+        return Caller(service, instance[:INSTANCE_SIZE_MAX])
+    raise CallerUnknown()
+
+
+def authorize(path: str, identify: Callable[[], Caller]) -> Caller:
+    """The caller; PUBLIC for a public method. Errors: CALLER_FORBIDDEN, as `identify` raises.
 
     A path that the table does not list may be called by nobody.
     """
     method = methods().get(path)
     if method is not None and PUBLIC in method.callers:
         return Caller(PUBLIC, "")
-    caller = verify(token, key)
+    caller = identify()
     if method is None or caller.service not in method.callers:
         raise CallerForbidden(caller=caller.service, method=path)
     return caller

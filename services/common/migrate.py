@@ -17,7 +17,8 @@ SERVICES = Path(__file__).parents[1]
 def migrate(service: str, url: str, *, revision: str = "head") -> None:
     """Runs the missing versions of services/<service>/migrations in one transaction, forward only.
 
-    Safe to run twice at once: the second waits, and finds nothing to do. `url` must be a direct connection.
+    Safe to run twice at once: the second waits, and finds nothing to do; nor does it in a schema of a newer
+    version, after a rollback. `url` must be a direct connection.
     Up to a `revision` of before only tests go, to see what becomes of its rows.
     """
     versions = SERVICES / service / "migrations" / "versions"

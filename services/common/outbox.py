@@ -136,6 +136,7 @@ class Relay:
         self._keep_s = keep_s
         self._poll_by_seq = poll_by_seq
         self._outbox_id_last = 0
+        self._batches_max = BATCHES_MAX
         self._holder = str(uuid.uuid4())
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -143,11 +144,14 @@ class Relay:
         wait_s, trouble = self._interval_s, ""
         while not stop.is_set():
             try:
-                full = await self.forward() >= BATCHES_MAX
+                full = await self.forward() >= self._batches_max
+                self._batches_max = BATCHES_MAX
                 # A pass costs the same for one row and for fifty: unless more wait, let them gather.
                 wait_s, trouble = 0 if full else self._interval_s, ""
             except Exception as error:
                 wait_s = min(max(2 * wait_s, self._interval_s), BACKOFF_S_MAX)
+                # To ask whether events is back, one will do: making fifty, each time, would slow the service.
+                self._batches_max = 1
                 reason = str(db.translate(error))
                 if reason != trouble:  # once, not for every attempt
                     log.warning("relay %s pauses: %s", self._source, reason, exc_info=error)
@@ -176,7 +180,9 @@ class Relay:
                 return []
             after = self._outbox_id_last if self._poll_by_seq else 0
             number = {"source": self._source, "batch_no_last": held[0][0], "batch_no_acked": held[0][1]}
-            rows = await connection.execute(_NUMBER, {**number, "after": after, "batches_max": BATCHES_MAX})
+            rows = await connection.execute(
+                _NUMBER, {**number, "after": after, "batches_max": self._batches_max}
+            )
         self._outbox_id_last = max([self._outbox_id_last, *(row[0] for row in rows)])
         return [_Batch(OutboxRow(*row[:4]), row[4]) for row in rows]
 

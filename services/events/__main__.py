@@ -3,13 +3,31 @@
 from reelmesh.events.v1 import events_pb2_grpc
 
 from services.common.service import Runtime, run
+from services.events import days, watches
 from services.events.config import Config
+from services.events.delivery import Deliverer
+from services.events.feed import Feed
 from services.events.handlers import Handlers
+from services.events.sender import Sender
+from services.events.vault import Vault
+from services.events.webhooks import Webhooks
+from services.watching import database
 
 
 async def compose(runtime: Runtime[Config]) -> None:
-    """The one servicer."""
-    runtime.serve(events_pb2_grpc.add_EventServiceServicer_to_server, Handlers(runtime.engine))
+    """The servicer, the feed, and the deliveries to webhooks."""
+    config, engine = runtime.config, runtime.engine
+    development = config.env == "development"
+    vault = Vault(config.webhook_key)
+    feed = Feed(engine, draining=runtime.draining)
+    handlers = Handlers(engine, feed=feed, webhooks=Webhooks(engine, vault), development=development)
+    sender = Sender(development=development)
+    runtime.serve(events_pb2_grpc.add_EventServiceServicer_to_server, handlers)
+    runtime.background("days", lambda stop: days.keep_ahead(engine, interval_ms=days.INTERVAL_MS, stop=stop))
+    runtime.background("feed", feed.run)
+    runtime.background("webhooks", Deliverer(engine, vault, sender.post).run)
+    database.start(runtime, watches.webhooks(engine))
+    runtime.on_drain(sender.close)
 
 
 if __name__ == "__main__":

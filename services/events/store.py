@@ -1,152 +1,222 @@
-"""Every SQL statement of the events service."""
+"""Every SQL statement of the log. No commit here."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import groupby
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
-from uuid import UUID
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.common import arrays
-from services.common.db import Connection
-
-# Any constant: the lock of those who append.
-_APPEND_LOCK_ID = 7_263_002
+from services.common.db import Connection, HotConnection
+from services.events.records import Event, EventFilter, StoredEvent
 
 
-class Event(NamedTuple):
-    """An event as its source sent it, with the batch it came in. Ids are lower-case text."""
-
-    event_id: str
-    batch_no: int
-    event_type: str
-    operator_id: str
-    account_id: int
-    account_version: int
-    session_id: str | None
-    round_id: str | None
-    event_time_us: int  # microseconds since 1970
-    payload_json: str
-    traceparent: str
-
-
-class StoredEvent(NamedTuple):
-    """An event with its place in the log."""
+class Ends(NamedTuple):
+    """The last position of the log, and of each source the last batch and the hash of its last event."""
 
     position: int
-    source: str
-    event: Event
+    heads: Mapping[str, tuple[int, bytes]]
 
 
-class EventFilter(NamedTuple):
-    """Which events to list: those of the operator for which everything that is set is equal."""
+class PlayerAccount(NamedTuple):
+    """An account, and whose it is."""
 
     operator_id: str
+    player_id: str
     account_id: int
-    session_id: UUID | None
-    round_id: UUID | None
-    event_type: str
 
 
-_LOCK_APPEND = text("select pg_advisory_xact_lock(:lock_id)")
+_ADD_PLAYERS = text("""
+insert into player_account select * from unnest(cast(:operator_ids as text[]), cast(:player_ids as text[]),
+  cast(:account_ids as bigint[]))
+on conflict do nothing""")
 
-_FIND_BATCH_NO_LAST = text("select batch_no_last from source_position where source = :source")
+_FIND_ENDS = text("""
+select l.position, s.source, s.batch_no, s.hash from log_head l left join source_head s on true""")
 
-# This insert is the arbiter of exactly-once.
-_INSERT_INBOX = text("""
-insert into inbox (source, batch_no)
-select cast(:source as text), batch_no
-from unnest(cast(:batch_nos as bigint[])) as b(batch_no) order by batch_no
-on conflict (source, batch_no) do nothing returning batch_no""")
+# Who moves the log's head is the only one to have done so from there: that is the arbiter of exactly-once,
+# and the lock that the next one waits for. Then the source's head follows, and only then the events.
+_APPEND_EVENTS = text("""
+with fence as (
+  update log_head set position = :position_last
+  where position = :position_before and cast(:fenced as boolean)
+  returning position),
+head as (
+  insert into source_head as s (source, batch_no, position, hash)
+  select cast(:source as text), cast(:batch_no as bigint), cast(:position_last as bigint),
+    substring(:hashes from :hash_start)
+  from (select from fence union all select where not cast(:fenced as boolean)) allowed
+  on conflict (source) do update set batch_no = excluded.batch_no, position = excluded.position,
+    hash = excluded.hash
+  where s.batch_no < excluded.batch_no or not cast(:fenced as boolean)
+  returning 1),
+stored as (
+  insert into event (position, event_id, source, batch_no, batch_index, batch_size, event_type, operator_id,
+    account_id, account_version, player_id, session_id, round_id, event_time, payload, traceparent, hash)
+  select :position + ord - 1, event_id, cast(:source as text), batch_no, batch_index, batch_size, event_type,
+    operator_id, account_id, account_version, player_id, session_id, round_id,
+    timestamptz 'epoch' + event_time_us * interval '1 microsecond', cast(payload as json), traceparent,
+    substring(:hashes from cast(ord * 32 - 31 as integer) for 32)
+  from head, unnest(cast(:event_ids as uuid[]), cast(:batch_nos as bigint[]),
+    cast(:batch_indexes as integer[]), cast(:batch_sizes as integer[]), cast(:event_types as text[]),
+    cast(:operator_ids as text[]), cast(:account_ids as bigint[]), cast(:account_versions as bigint[]),
+    cast(:player_ids as text[]), cast(:session_ids as uuid[]), cast(:round_ids as uuid[]),
+    cast(:event_times_us as bigint[]), cast(:payloads as text[]), cast(:traceparents as text[]))
+    with ordinality as e(event_id, batch_no, batch_index, batch_size, event_type, operator_id, account_id,
+      account_version, player_id, session_id, round_id, event_time_us, payload, traceparent, ord)
+  order by ord)
+select count(*) from head""")
 
-_COLUMNS = """batch_no, event_type, operator_id, account_id, account_version, session_id, round_id,
-  event_time, payload, traceparent"""
+COLUMNS = """position, source, hash, cast(event_id as text) as event_id, batch_no, batch_index, batch_size,
+  event_type, operator_id, account_id, account_version, player_id, cast(session_id as text) as session_id,
+  cast(round_id as text) as round_id,
+  cast(extract(epoch from event_time) * 1000000 as bigint) as event_time_us,
+  cast(payload as text) as payload_json, traceparent"""
 
-_STORED = """cast(event_id as text), batch_no, event_type, operator_id, account_id, account_version,
-  cast(session_id as text), cast(round_id as text), cast(extract(epoch from event_time) * 1000000 as bigint),
-  cast(payload as text), traceparent"""
-
-_APPEND_EVENTS = text(f"""
-with position as (
-  insert into source_position (source, batch_no_last) values (:source, :batch_no_last)
-  on conflict (source) do update set batch_no_last = excluded.batch_no_last)
-insert into event (source, event_id, batch_index, {_COLUMNS})
-select cast(:source as text), event_id, batch_index, batch_no, event_type, operator_id, account_id,
-  account_version, session_id, round_id, timestamptz 'epoch' + event_time_us * interval '1 microsecond',
-  cast(payload as json), traceparent
-from unnest(cast(:event_ids as uuid[]), cast(:batch_nos as bigint[]), cast(:event_types as text[]),
-  cast(:operator_ids as text[]), cast(:account_ids as bigint[]), cast(:account_versions as bigint[]),
-  cast(:session_ids as uuid[]), cast(:round_ids as uuid[]), cast(:event_times_us as bigint[]),
-  cast(:payloads as text[]), cast(:traceparents as text[]), cast(:batch_indexes as integer[]))
-  with ordinality as e(event_id, batch_no, event_type, operator_id, account_id, account_version, session_id,
-    round_id, event_time_us, payload, traceparent, batch_index, ord)
-order by ord""")
+# Of an EventFilter what may be left out.
+_CONDITIONS = {
+    "account_id": "account_id = :account_id",
+    "player_id": "player_id = :player_id",
+    "session_id": "session_id = cast(:session_id as uuid)",
+    "round_id": "round_id = cast(:round_id as uuid)",
+}
 
 
-async def lock_append(conn: Connection) -> None:
-    """Waits until nobody else appends; held to the end of the transaction."""
-    await conn.execute(_LOCK_APPEND, {"lock_id": _APPEND_LOCK_ID})
-
-
-async def find_batch_no_last(conn: Connection, *, source: str) -> int:
-    """The highest batch of the source; 0 when there is none."""
-    rows = await conn.execute(_FIND_BATCH_NO_LAST, {"source": source})
-    return next((batch_no for (batch_no,) in rows), 0)
-
-
-async def insert_inbox(conn: Connection, *, source: str, batch_nos: Sequence[int]) -> set[int]:
-    """Which of the batches were not there yet."""
-    rows = await conn.execute(_INSERT_INBOX, {"source": source, "batch_nos": arrays.plain(batch_nos)})
-    return {batch_no for (batch_no,) in rows}
+async def find_ends(conn: HotConnection) -> Ends:
+    """Where the log ends now."""
+    rows = await conn.execute(_FIND_ENDS)
+    heads = {source: (batch_no, hash_) for _, source, batch_no, hash_ in rows if source is not None}
+    return Ends(rows[0][0], heads)
 
 
 async def append_events(
-    conn: Connection, *, source: str, batch_no_last: int, events: Sequence[Event]
-) -> None:
-    """Stores the events in the order given, their positions ascend; and the source's highest batch."""
+    conn: HotConnection,
+    *,
+    source: str,
+    events: Sequence[Event],
+    hashes: Sequence[bytes],
+    position: int,
+    position_before: int,
+    fenced: bool,
+) -> bool:
+    """Stores the events at `position` and behind it. False, and nothing stored: the log ended elsewhere."""
     columns: dict[str, Any] = dict(zip(Event._fields, zip(*events, strict=True), strict=True))
     plain, texts = arrays.plain, arrays.texts
     parameters = {
         "source": source,
-        "batch_no_last": batch_no_last,
+        "batch_no": events[-1].batch_no,
+        "position": position,
+        "position_last": position + len(events) - 1,
+        "position_before": position_before,
+        "fenced": fenced,
+        "hashes": b"".join(hashes),
+        "hash_start": 32 * len(hashes) - 31,
         "event_ids": plain(columns["event_id"]),
         "batch_nos": plain(columns["batch_no"]),
-        "event_types": plain(columns["event_type"]),
+        "batch_indexes": plain(columns["batch_index"]),
+        "batch_sizes": plain(columns["batch_size"]),
+        "event_types": texts(columns["event_type"]),
         "operator_ids": texts(columns["operator_id"]),
         "account_ids": plain(columns["account_id"]),
         "account_versions": plain(columns["account_version"]),
-        "session_ids": plain(value or "null" for value in columns["session_id"]),
-        "round_ids": plain(value or "null" for value in columns["round_id"]),
+        "player_ids": texts(columns["player_id"]),
+        "session_ids": texts(columns["session_id"]),
+        "round_ids": texts(columns["round_id"]),
         "event_times_us": plain(columns["event_time_us"]),
         "payloads": texts(columns["payload_json"]),
         "traceparents": texts(columns["traceparent"]),
-        "batch_indexes": plain(_indexes(columns["batch_no"])),
     }
-    await conn.execute(_APPEND_EVENTS, parameters)
+    [[stored]] = await conn.execute(_APPEND_EVENTS, parameters)
+    return bool(stored)
 
 
-def _indexes(batch_nos: Iterable[int]) -> Iterator[int]:
-    """Places within runs of equal numbers: each event's in its batch."""
-    for _, run in groupby(batch_nos):
-        yield from (index for index, _ in enumerate(run))
+async def find_position_last(conn: Connection) -> int:
+    """The position of the newest event; 0 when there is none."""
+    for (position,) in await conn.execute(text("select position from log_head")):
+        return int(position)
+    return 0
+
+
+async def find_position_archived(conn: Connection) -> int:
+    """The position of the last event that is archived; 0 when none is."""
+    for (position,) in await conn.execute(text("select coalesce(max(position), 0) from archived_head")):
+        return int(position)
+    return 0
+
+
+async def add_players(conn: Connection, players: Sequence[PlayerAccount]) -> None:
+    """Stores whose an account is, in ascending order; what is known stays."""
+    operator_ids, player_ids, account_ids = zip(*players, strict=True)
+    parameters = {
+        "operator_ids": arrays.texts(operator_ids),
+        "player_ids": arrays.texts(player_ids),
+        "account_ids": arrays.plain(account_ids),
+    }
+    await conn.execute(_ADD_PLAYERS, parameters)
 
 
 async def list_events(
-    conn: AsyncConnection, wanted: EventFilter, *, position_after: int, limit: int
+    conn: AsyncConnection,
+    wanted: EventFilter,
+    *,
+    position_after: int,
+    position_end: int | None,
+    limit: int,
+    source: str = "",
 ) -> list[StoredEvent]:
-    """The first `limit` events behind `position_after`, in the order of their positions."""
-    parameters: dict[str, Any] = {"operator_id": wanted.operator_id, "position_after": position_after}
+    """The first `limit` events behind `position_after` and before `position_end`, by their positions.
+
+    `source`: only what this service recorded; no index has it, so beside something narrow.
+    """
+    parameters: dict[str, Any] = {
+        "operator_id": wanted.operator_id,
+        "position_after": position_after,
+        "limit": limit,
+    }
     conditions = ["operator_id = :operator_id", "position > :position_after"]
-    for name in ("account_id", "session_id", "round_id", "event_type"):
+    for name, condition in _CONDITIONS.items():
         value = getattr(wanted, name)
         if value:
-            conditions.append(f"{name} = :{name}")
+            conditions.append(condition)
             parameters[name] = value
+    narrow = len(conditions) > 2
+    if position_end is not None:
+        conditions.append("position < :position_end")
+        parameters["position_end"] = position_end
+    if source:
+        conditions.append("source = :source")
+        parameters["source"] = source
+    parameters |= {f"event_type_{n}": event_type for n, event_type in enumerate(wanted.event_types)}
+    types = [f"event_type = :event_type_{n}" for n in range(len(wanted.event_types))]
+    if types and narrow:
+        conditions.append(f"({' or '.join(types)})")
+    page = f"select {COLUMNS} from event where {' and '.join(conditions)}"
+    ordered = "order by position limit :limit"
+    # Where no index has all that is asked for in the order of the page: a page of each part, and then the
+    # first ones of these.
+    if types and not narrow:
+        parts = [f"({page} and {condition} {ordered})" for condition in types]
+        page = f"select * from ({' union all '.join(parts)}) pages"
+    elif wanted.player_id and not wanted.account_id:
+        page = f"""select * from (
+            select e.* from player_account a cross join lateral (
+              {page} and account_id = a.account_id and account_id > 0 {ordered}) e
+            where a.operator_id = :operator_id and a.player_id = :player_id
+            union all ({page} and account_id = 0 {ordered})) pages"""
     # A generic plan cannot tell a rare value from a common one, and would walk the operator's whole log.
     await conn.execute(text("set local plan_cache_mode = force_custom_plan"))
-    statement = text(f"""
-        select position, source, {_STORED} from event
-        where {" and ".join(conditions)} order by position limit :limit""")
-    rows = await conn.execute(statement, {**parameters, "limit": limit})
-    return [StoredEvent(position, source, Event(*event)) for position, source, *event in rows]
+    rows = await conn.execute(text(f"{page} {ordered}"), parameters)
+    return [stored_event(row) for row in rows]
+
+
+async def find_events(conn: AsyncConnection, *, positions: Sequence[int]) -> list[StoredEvent]:
+    """The events at these positions that are kept, in their order."""
+    query = text(f"select {COLUMNS} from event where position = any(:positions) order by position")
+    rows = await conn.execute(query, {"positions": list(positions)})
+    return [stored_event(row) for row in rows]
+
+
+def stored_event(row: Any) -> StoredEvent:
+    """A row of COLUMNS."""
+    position, source, hash_, *event = row
+    return StoredEvent(position, source, hash_, Event(*event))

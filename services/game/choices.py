@@ -7,11 +7,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from services.common import db
 from services.common.errors import DomainError, Unavailable
 from services.game import store
+from services.game.catalogue import Catalogue
 from services.game.engine import play, rng
 from services.game.engine.definition import GameDefinition
 from services.game.errors import ChoiceUnknown, RoundNotFound, RoundNotOpen, StepOutOfOrder
 from services.game.records import DecidedBy, Round, State, Step
-from services.game.rounds import Catalogue
 
 COLLECT = "COLLECT"
 
@@ -27,14 +27,14 @@ class Drawn(NamedTuple):
 def offered(catalogue: Catalogue, round_: Round) -> tuple[str, ...]:
     """What may be chosen now; empty unless the round is OPEN.
 
-    A round stays with the version that drew it: where another one is served, it can only be collected.
+    By the definition that drew it, whatever version is served; where that is not known, only to collect.
     """
     if round_.state is not State.OPEN:
         return ()
     game = _game_of(catalogue, round_)
     if game is None or game.gamble is None:
         return (COLLECT,)
-    if not _gamble_offered(game, round_.stake_minor, round_.at_risk_minor, round_.step_next):
+    if not gamble_offered(game, round_, round_.at_risk_minor, round_.step_next):
         return (COLLECT,)
     return (COLLECT, *game.gamble.choices)
 
@@ -95,10 +95,10 @@ def draw_step(catalogue: Catalogue, round_: Round, *, choice: str, decided_by: D
     if choice == COLLECT:
         return Drawn(Step(number, COLLECT, decided_by, "", at_risk_minor), State.SETTLING, None)
     game = _game_of(catalogue, round_)
-    assert game is not None, "a gamble is offered only where the game is served"
+    assert game is not None, "a gamble is offered only where the definition is known"
     draws = rng.Draws()
     drawn = play.gamble_step(game, choice=choice, at_risk_minor=at_risk_minor, draws=draws)
-    again = _gamble_offered(game, round_.stake_minor, drawn.at_risk_minor, number + 1)
+    again = gamble_offered(game, round_, drawn.at_risk_minor, number + 1)
     return Drawn(
         Step(number, choice, decided_by, drawn.card, drawn.at_risk_minor),
         State.OPEN if again else State.SETTLING,
@@ -107,13 +107,17 @@ def draw_step(catalogue: Catalogue, round_: Round, *, choice: str, decided_by: D
 
 
 def _game_of(catalogue: Catalogue, round_: Round) -> GameDefinition | None:
-    game = catalogue.games.get(round_.game_id)
-    return game if game is not None and game.canonical_hash == round_.definition_hash else None
+    return catalogue.definitions.get(round_.definition_hash)
 
 
-def _gamble_offered(game: GameDefinition, stake_minor: int, at_risk_minor: int, step: int) -> bool:
+def gamble_offered(game: GameDefinition, round_: Round, at_risk_minor: int, step: int) -> bool:
+    """Whether a step (from 1) may gamble what is at risk then, by the definition that drew the round."""
+    bet_minor = game.bet_minor(
+        mode=round_.mode, currency_code=round_.currency_code, stake_minor=round_.stake_minor
+    )
+    assert bet_minor is not None, "the definition that drew the round offered its stake"
     # The engine counts gamble steps from 0, rounds count theirs from 1.
-    return play.gamble_offered(game, at_risk_minor=at_risk_minor, stake_minor=stake_minor, step=step - 1)
+    return play.gamble_offered(game, at_risk_minor=at_risk_minor, bet_minor=bet_minor, step=step - 1)
 
 
 def colour_of(card: str) -> str:

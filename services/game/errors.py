@@ -10,7 +10,7 @@ class GameNotFound(DomainError):
 
 
 class RoundNotFound(DomainError):
-    """The player has no such round."""
+    """The player, or the operator, has no such round."""
 
     reason = "ROUND_NOT_FOUND"
 

@@ -1,12 +1,13 @@
 """gRPC <-> the rules of rounds, and game's outbox rows <-> events."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import grpc
 from opentelemetry import trace
+from opentelemetry.trace import Link
 from reelmesh.events.v1 import events_pb2
-from reelmesh.game.v1 import game_pb2, game_pb2_grpc
+from reelmesh.game.v1 import game_pb2
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.common import db, fields, items, telemetry
@@ -15,14 +16,17 @@ from services.common.batching import Batcher
 from services.common.errors import DomainError, FieldInvalid, FieldMissing
 from services.common.outbox import OutboxRow
 from services.common.server import current_caller
-from services.game import choices, messages, rounds, seal, settlements, store
+from services.game import choices, definitions, messages, rounds, seal, settlements, store
+from services.game.catalogue import Catalogue
 from services.game.engine import rng
 from services.game.errors import RoundNotFound
+from services.game.explain_handlers import ExplainHandlers
 from services.game.minted import Minted
+from services.game.reconciler import Ages
 from services.game.records import Authorization, Round, Settlement, State, Verdict, Wallet
 from services.game.returns import Returns
-from services.game.reviews import Reviews
-from services.game.rounds import Catalogue, Played
+from services.game.reviews import Decided, Reviews
+from services.game.rounds import Played
 from services.game.wallet import settle_fields, settle_request
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -36,7 +40,7 @@ _VERDICTS = {
 }
 
 
-class Handlers(game_pb2_grpc.GameServiceServicer):
+class Handlers(ExplainHandlers):
     """GameService."""
 
     def __init__(
@@ -47,8 +51,11 @@ class Handlers(game_pb2_grpc.GameServiceServicer):
         wallet: Wallet,
         returns: Returns,
         seal_key: bytes,
+        ages: Ages,
     ) -> None:
+        """`ages`: from when on a round is the reconciler's."""
         self._engine, self._catalogue, self._wallet, self._seal_key = engine, catalogue, wallet, seal_key
+        self._returns, self._ages = returns, ages
         self._minted = Minted()
         self._plays: Batcher[Authorization, Played] = Batcher(
             "game.play",
@@ -58,7 +65,7 @@ class Handlers(game_pb2_grpc.GameServiceServicer):
         )
         self._finishes: Batcher[Settlement, Round] = Batcher(
             "game.finish",
-            lambda batch: settlements.finish_batch(engine, returns, self._minted, batch),
+            self._finish_batch,
             key=lambda item: item.round_id,
             size_max=messages.BATCH_SIZE_MAX,
         )
@@ -69,7 +76,17 @@ class Handlers(game_pb2_grpc.GameServiceServicer):
         answers = await rounds.play_batch(self._engine, self._catalogue, batch)
         drawn = (one for one in answers if isinstance(one, Played) and one.draws is not None)
         self._minted.add(one.round for one in drawn)
+        await self._learn(one.round for one in answers if isinstance(one, Played))
         return answers
+
+    async def _finish_batch(self, batch: Sequence[Settlement]) -> list[Round | DomainError]:
+        answers = await settlements.finish_batch(self._engine, self._returns, self._minted, batch)
+        await self._learn(one for one in answers if isinstance(one, Round))
+        return answers
+
+    async def _learn(self, rounds: Iterable[Round]) -> None:
+        """Before rounds are shown: what an open one offers, its own definition tells."""
+        await definitions.learn(self._engine, self._catalogue, rounds)
 
     async def drain(self) -> None:
         """Answers what is queued, and takes no more."""
@@ -80,7 +97,7 @@ class Handlers(game_pb2_grpc.GameServiceServicer):
         self, request: game_pb2.ListGamesRequest, context: Context
     ) -> game_pb2.ListGamesResponse:
         served = [g for g in self._catalogue.games.values() if g.game_id not in self._catalogue.withdrawn]
-        return game_pb2.ListGamesResponse(games=[messages.game(definition) for definition in served])
+        return game_pb2.ListGamesResponse(games=[messages.game(game) for game in served])
 
     async def Play(self, request: game_pb2.PlayRequest, context: Context) -> game_pb2.PlayResponse:
         item = messages.parse_authorization(
@@ -135,10 +152,12 @@ class Handlers(game_pb2_grpc.GameServiceServicer):
         choice = fields.require_text(request.choice, "choice", 32)
         decided_by = messages.parse_decided_by(request.decided_by)
         found = await self._find(round_id, account_id=account_id, operator_id="")
+        found = await settlements.ask_wallet(self._wallet, self.finish, found)
+        await self._learn([found])
         decided = await choices.act(
             self._engine,
             self._catalogue,
-            round_=await settlements.ask_wallet(self._wallet, self.finish, found),
+            round_=found,
             step=request.step,
             choice=choice,
             decided_by=decided_by,
@@ -166,7 +185,9 @@ class Handlers(game_pb2_grpc.GameServiceServicer):
                 (known,) = await store.find_rounds(conn, [(account_id, request_id)])
             found = self._owned(known, account_id=account_id, operator_id=request.operator_id)
         read = await settlements.read_round(self._wallet, self.finish, found)
-        return game_pb2.GetRoundResponse(round=messages.round_(self._catalogue, read))
+        await self._learn([read])
+        whole = rounds.whole(self._catalogue, read)
+        return game_pb2.GetRoundResponse(round=messages.round_(self._catalogue, whole))
 
     async def ListRounds(
         self, request: game_pb2.ListRoundsRequest, context: Context
@@ -179,6 +200,7 @@ class Handlers(game_pb2_grpc.GameServiceServicer):
             found = await store.list_rounds(
                 conn, account_id=account_id, game_id=request.game_id, before=before, rows_max=size + 1
             )
+        await self._learn(found)
         response = game_pb2.ListRoundsResponse(
             rounds=[messages.round_(self._catalogue, r) for r in found[:size]]
         )
@@ -196,6 +218,7 @@ class Handlers(game_pb2_grpc.GameServiceServicer):
         account_id = messages.require_account_id(request.account_id)
         async with self._engine.connect() as conn:
             found = await store.list_open_rounds(conn, account_id=account_id, game_id=request.game_id)
+        await self._learn(found)
         return game_pb2.ListOpenRoundsResponse(rounds=[messages.round_(self._catalogue, r) for r in found])
 
     async def ListReviews(
@@ -208,7 +231,12 @@ class Handlers(game_pb2_grpc.GameServiceServicer):
         async with self._engine.connect() as conn:
             found = await store.list_reviews(conn, operator_id=operator_id, after=after, rows_max=size + 1)
         response = game_pb2.ListReviewsResponse(
-            rounds=[messages.round_(self._catalogue, r) for r, _ in found[:size]]
+            rounds=[
+                messages.stray(*r[:1], operator_id=r.operator_id, problem=r.problem, state=State.NEEDS_REVIEW)
+                if isinstance(r, store.Stray)
+                else messages.round_(self._catalogue, r)
+                for r, _ in found[:size]
+            ]
         )
         if len(found) > size:
             last, review_time = found[size - 1]
@@ -226,7 +254,40 @@ class Handlers(game_pb2_grpc.GameServiceServicer):
             reason=fields.require_text(request.reason, "reason", 500),
             traceparent=telemetry.traceparent(),
         )
+        if isinstance(resolved, Decided):
+            stray = messages.stray(
+                request.round_id,
+                operator_id=request.operator_id,
+                problem=resolved.problem,
+                state=resolved.state,
+            )
+            return game_pb2.ResolveReviewResponse(round=stray)
         return game_pb2.ResolveReviewResponse(round=messages.round_(self._catalogue, resolved))
+
+    async def RollbackRound(
+        self, request: game_pb2.RollbackRoundRequest, context: Context
+    ) -> game_pb2.RollbackRoundResponse:
+        round_, _ = await self._roll_back(request, bet_only=False)
+        return game_pb2.RollbackRoundResponse(round=round_)
+
+    async def RollbackBet(
+        self, request: game_pb2.RollbackBetRequest, context: Context
+    ) -> game_pb2.RollbackBetResponse:
+        round_, unchanged = await self._roll_back(request, bet_only=True)
+        return game_pb2.RollbackBetResponse(round=round_, unchanged=unchanged)
+
+    async def _roll_back(
+        self, request: game_pb2.RollbackRoundRequest | game_pb2.RollbackBetRequest, *, bet_only: bool
+    ) -> tuple[game_pb2.Round, bool]:
+        round_, unchanged = await self._reviews.roll_back(
+            operator_id=fields.require_text(request.operator_id, "operator_id"),
+            round_id=str(fields.require_uuid(request.round_id, "round_id")),
+            actor=fields.require_text(request.actor, "actor"),
+            reason=fields.require_text(request.reason, "reason", 500),
+            bet_only=bet_only,
+        )
+        await self._learn([round_])
+        return messages.round_(self._catalogue, round_), unchanged
 
     def _played(self, played: Played, span: trace.Span) -> items.Fields:
         """PlayResponse as fields."""
@@ -256,20 +317,34 @@ class Handlers(game_pb2_grpc.GameServiceServicer):
 
 
 def _note(played: Played, span: trace.Span, *, key: bytes) -> None:
-    """Names the round on the span, with a keyed hash of its draw; replays and voids are always recorded."""
+    """Names the round on the span, with a keyed hash of its draw; replays and voids are always recorded.
+
+    A replay is linked to the first execution, whether that was kept or not: its trace id is the round's.
+    """
     round_ = played.round
+    first = telemetry.context_of(round_.traceparent)
+    # A round that nothing is drawn for has no log either: then another trace tells that it was known.
+    replayed = played.draws is None and (
+        round_.birth is State.PENDING or first.trace_id != span.get_span_context().trace_id
+    )
+    links = [Link(first)] if replayed and first.is_valid else []
+    why = "void" if round_.state is State.VOID else "replay" if replayed else None
     if span.is_recording():
         span.set_attribute(names.ROUND_ID, round_.round_id)
         span.set_attribute(names.GAME_ID, round_.game_id)
+        span.set_attribute(names.REPLAYED, replayed)
+        for link in links:
+            span.add_link(link.context)
         if played.draws is not None:
             round_id_bytes = bytes.fromhex(round_.round_id.replace("-", ""))
             draw_hash = rng.draw_hash(key=key, round_id_bytes=round_id_bytes, draws_bytes=played.draws)
             span.set_attribute(names.DRAW_HASH, draw_hash)
-    elif round_.state is State.VOID or (played.draws is None and round_.birth is State.PENDING):
-        why = "void" if round_.state is State.VOID else "replay"
-        attributes: dict[str, Any] = {names.ROUND_ID: round_.round_id}
+        if why is not None:
+            span.set_attribute(names.KEEP, why)
+    elif why is not None:
+        attributes: dict[str, Any] = {names.ROUND_ID: round_.round_id, names.REPLAYED: replayed}
         with trace.use_span(span):
-            telemetry.keep("game.play", why=why, **attributes)
+            telemetry.keep("game.play", why=why, links=links, **attributes)
 
 
 async def to_events(conn: db.Connection, rows: Sequence[OutboxRow]) -> Sequence[Sequence[events_pb2.Event]]:

@@ -16,18 +16,27 @@ from services.common.errors import DomainError, FieldInvalid, FieldMissing, Page
 from services.common.fields import require_enum, require_money, require_text, require_uuid_text
 from services.common.times import datetime_of, timestamp_fields
 from services.game import choices, rounds
-from services.game.engine.definition import GameDefinition
+from services.game.catalogue import Catalogue, Game
+from services.game.engine.definition import BASE, GameDefinition, Symbol
 from services.game.errors import SessionClosed, SessionExpired, SessionReplaced
 from services.game.records import Authorization, DecidedBy, Kind, Round, Settlement, State, Step
-from services.game.rounds import Catalogue
 from services.game.wallet import settlement_of
 
 BATCH_SIZE_MAX = 200
+MODE_LENGTH_MAX = 32
 
 # The enum's look-up by value, without its call.
 _KINDS: dict[int, Kind] = {kind.value: kind for kind in Kind}
 _STATES = {state: game_pb2.RoundState.Value(f"ROUND_STATE_{state}") for state in State}
 _DECIDED_BY = {who: game_pb2.DecidedBy.Value(f"DECIDED_BY_{who}") for who in DecidedBy}
+_EVALUATIONS = {
+    name: game_pb2.Evaluation.Value(f"EVALUATION_{name.upper()}")
+    for name in ("lines", "ways", "clusters", "anywhere")
+}
+_SYMBOL_KINDS = {
+    name: game_pb2.SymbolKind.Value(f"SYMBOL_KIND_{name.upper()}")
+    for name in ("regular", "wild", "scatter", "bonus", "coin")
+}
 _SESSION_ENDS = {
     session_pb2.SESSION_STATE_CLOSED: SessionClosed,
     session_pb2.SESSION_STATE_EXPIRED: SessionExpired,
@@ -76,6 +85,7 @@ def parse_authorization(request: game_pb2.PlayRequest, *, traceparent: str, gate
         authorize_time=datetime_of(given.authorize_time),
         traceparent=traceparent,
         gateway=gateway,
+        mode=require_text(given.mode, "authorization.mode", MODE_LENGTH_MAX) if given.mode else BASE,
     )
 
 
@@ -122,22 +132,55 @@ def parse_position(parts: Sequence[str]) -> tuple[str, str] | None:
         raise PageTokenInvalid() from None
 
 
-def game(definition: GameDefinition) -> game_pb2.Game:
+def game(served: Game) -> game_pb2.Game:
     """A game as the catalogue lists it."""
+    reels, rows, lines = served.size
     return game_pb2.Game(
-        game_id=definition.game_id,
-        game_version=definition.version,
-        definition_hash=definition.canonical_hash,
-        display_name=definition.name,
-        reels=definition.grid.reels,
-        rows=definition.grid.rows,
-        lines=len(definition.paylines),
-        rtp_target=str(definition.rtp_target),
-        offers_choice=definition.offers_choice,
+        game_id=served.game_id,
+        game_version=served.version,
+        definition_hash=served.canonical_hash,
+        display_name=served.name,
+        reels=reels,
+        rows=rows,
+        lines=lines,
+        rtp_target=f"{served.modes_by_name[BASE].rtp_target:f}",
+        offers_choice=served.offers_choice,
         bet_ladders=[
             game_pb2.BetLadder(currency_code=code, stakes_minor=stakes)
-            for code, stakes in sorted(definition.stakes_minor.items())
+            for code, stakes in sorted(served.stakes_minor.items())
         ],
+        modes=[
+            game_pb2.Mode(mode=mode.name, cost=f"{mode.cost:f}", rtp_target=f"{mode.rtp_target:f}")
+            for mode in served.modes_by_name.values()
+        ],
+        display=None if served.declaration is None else display(served.declaration),
+    )
+
+
+def display(definition: GameDefinition) -> game_pb2.Display:
+    """What a client draws the game with."""
+    respins = definition.hold_and_win.respins if definition.hold_and_win else 0
+    return game_pb2.Display(
+        evaluation=_EVALUATIONS[definition.evaluation],
+        symbols=[_symbol(definition, symbol) for symbol in definition.symbols],
+        paylines=[game_pb2.Payline(rows=rows) for rows in definition.paylines],
+        coins=definition.coins_per_bet,
+        max_win_multiple=definition.max_win_multiple,
+        respins=respins,
+        cascades=definition.cascade is not None,
+        awards_free_spins=definition.free_spins is not None,
+    )
+
+
+def _symbol(definition: GameDefinition, symbol: Symbol) -> game_pb2.Symbol:
+    scatter = symbol.kind == "scatter"
+    pays = definition.scatter_pays if scatter else definition.pays.get(symbol.name, {})
+    return game_pb2.Symbol(
+        symbol=symbol.name,
+        kind=_SYMBOL_KINDS[symbol.kind],
+        multiplier=symbol.multiplier,
+        expands=symbol.expands,
+        pays=[game_pb2.Pay(count=count, multiple=multiple) for count, multiple in sorted(pays.items())],
     )
 
 
@@ -164,6 +207,7 @@ def round_fields(catalogue: Catalogue, stored: Round) -> dict[str, Any]:
         "outcome_json": rounds.visible_outcome(stored),
         "trace_id": stored.traceparent[3:35],
         "authorize_time": timestamp_fields(stored.authorize_time),
+        "mode": stored.mode,
     }
     if stored.create_time is not None:
         fields["create_time"] = timestamp_fields(stored.create_time)
@@ -191,6 +235,20 @@ def money_fields(currency_code: str, amount_minor: int) -> dict[str, Any]:
     return {"currency_code": currency_code, "amount_minor": amount_minor}
 
 
+def decided_by(who: DecidedBy) -> game_pb2.DecidedBy.ValueType:
+    """Who decided a step."""
+    return _DECIDED_BY[who]
+
+
+def stray(round_id: str, *, operator_id: str, problem: str, state: State) -> game_pb2.Round:
+    """A round in review that game does not know: only its names and its state."""
+    message = game_pb2.Round(round_id=round_id, operator_id=operator_id, state=_STATES[state])
+    if state is State.NEEDS_REVIEW:
+        message.reason = error_pb2.ERROR_REASON_ROUND_IN_REVIEW
+        message.reason_metadata.update({"round_id": round_id, "problem": problem})
+    return message
+
+
 def _step_fields(currency_code: str, step: Step) -> dict[str, Any]:
     return {
         "step": step.step,
@@ -213,6 +271,7 @@ def event(
         "game_version": stored.game_version,
         "definition_hash": stored.definition_hash,
         "currency_code": stored.currency_code,
+        "mode": stored.mode,
         "stake_minor": stored.stake_minor,
         "state": state,
     }
@@ -230,6 +289,7 @@ def event(
         operator_id=stored.operator_id,
         account_id=stored.account_id,
         account_version=account_version,
+        player_id=stored.player_id,
         session_id=stored.session_id,
         round_id=stored.round_id,
         payload_json=msgspec.json.encode(facts),

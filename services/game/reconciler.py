@@ -17,8 +17,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from services.common import db, telemetry
 from services.common.errors import DomainError
 from services.game import choices, seal, store
+from services.game.catalogue import Catalogue
 from services.game.records import DecidedBy, Round, Settlement, State, Wallet
-from services.game.rounds import Catalogue
 from services.game.settlements import Finish
 
 log = logging.getLogger(__name__)
@@ -58,6 +58,7 @@ class Reconciler:
         self._engine, self._catalogue, self._wallet, self._finish = engine, catalogue, wallet, finish
         self._seal_key, self._ages, self._interval_s = seal_key, ages, interval_ms / 1000
         self._holder = holder
+        self._low_told = ""
 
     async def run(self, stop: asyncio.Event) -> None:
         """A pass per interval. A wallet or database that is away costs a line per pass, nothing else."""
@@ -80,6 +81,7 @@ class Reconciler:
             return False
         await self._void_pending(low)
         await self._end_unfinished()
+        await self._report_low()
         return True
 
     async def _take_lease(self) -> str | None:
@@ -149,6 +151,18 @@ class Reconciler:
             if len(page) < PAYOUTS_AT_ONCE:
                 return
             id_after = page[-1].round_id
+
+    async def _report_low(self) -> None:
+        """Tells the wallet when more rounds are over, about once an hour: then it may archive their month."""
+        async with self._engine.connect() as conn:
+            low = await store.find_round_low(conn)
+        if low == self._low_told:
+            return
+        try:
+            await self._wallet.report_low(low)
+            self._low_told = low
+        except DomainError as error:
+            log.warning("reconciler: the wallet was not told which rounds are over: %s", error.reason)
 
     async def _end(self, round_: Round) -> None:
         links = [link for link in (telemetry.link(round_.traceparent),) if link]

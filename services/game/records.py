@@ -81,6 +81,7 @@ class Authorization(msgspec.Struct, frozen=True):
     authorize_time: datetime
     traceparent: str = ""
     gateway: str = ""  # the process that asks, as its identity names it
+    mode: str = "base"
 
 
 class Step(NamedTuple):
@@ -122,6 +123,7 @@ class Round(msgspec.Struct, frozen=True):
     authorize_time: datetime
     traceparent: str  # of the call that drew it
     gateway: str  # which process asked for the draw
+    mode: str  # of the game
     create_time: datetime | None = None  # the database's; None before it is stored
     stake_applied: bool = False  # known to be: from then on the outcome may be seen
     paid_minor: int | None = None
@@ -201,6 +203,17 @@ class Wallet(Protocol):
 
     async def roll_back(self, round_id: str, account_id: int, *, actor: str, reason: str) -> Settlement:
         """Gives a whole round back. Errors: as WalletService.RollbackRound."""
+        ...
+
+    async def roll_back_bet(self, round_id: str, account_id: int, *, actor: str, reason: str) -> Settlement:
+        """Gives the stake back of a round that is not settled; APPLIED: it is, and was left as it is.
+
+        Errors: as WalletService.RollbackBet.
+        """
+        ...
+
+    async def report_low(self, round_id_low: str) -> None:
+        """Says that the rounds under smaller ids are over: none of them will be paid any more."""
         ...
 
     async def keep(self, round_id: str, *, operator_id: str, actor: str, reason: str) -> None:

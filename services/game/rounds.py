@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from msgspec.structs import replace
@@ -12,8 +11,8 @@ from services.common import db
 from services.common.errors import DomainError, Unavailable
 from services.common.fields import uuid7
 from services.game import store
-from services.game.engine import outcome, play, rng
-from services.game.engine.definition import GameDefinition
+from services.game.catalogue import Catalogue, Game
+from services.game.engine import rng
 from services.game.errors import GameNotFound
 from services.game.records import Authorization, Round, State
 from services.game.store import Draft
@@ -22,14 +21,6 @@ from services.game.store import Draft
 ATTEMPTS_MAX = 4
 # The engine holds the loop for some 25 us a draw.
 DRAWS_PER_TURN = 50
-
-
-@dataclass(frozen=True, slots=True)
-class Catalogue:
-    """The games that are served. Withdrawn ones finish their rounds and take no new ones."""
-
-    games: Mapping[str, GameDefinition]
-    withdrawn: frozenset[str] = frozenset()
 
 
 class Played(NamedTuple):
@@ -46,6 +37,8 @@ async def play_batch(
 
     Known ids lose their fresh draw unseen. Errors, per item: GAME_NOT_FOUND, UNAVAILABLE.
     """
+    if not catalogue.recorded:
+        return [Unavailable() for _ in items]
     drafts: dict[int, Draft] = {}
     for place, item in enumerate(items):
         draft = draft_round(catalogue, item)
@@ -129,16 +122,20 @@ def draft_round(catalogue: Catalogue, item: Authorization) -> Draft | None:
     if item.currency_code not in game.stakes_minor:
         metadata = {"game_id": item.game_id, "currency_code": item.currency_code}
         return _undrawn(round_, State.REFUSED, "CURRENCY_NOT_OFFERED", metadata)
-    if not game.accepts_stake(currency_code=item.currency_code, stake_minor=item.stake_minor):
+    if item.mode not in game.modes_by_name:
+        metadata = {"game_id": item.game_id, "mode": item.mode}
+        return _undrawn(round_, State.REFUSED, "MODE_UNKNOWN", metadata)
+    bet_minor = game.bet_minor(mode=item.mode, currency_code=item.currency_code, stake_minor=item.stake_minor)
+    if bet_minor is None:
         metadata = {"game_id": item.game_id, "amount_minor": str(item.stake_minor)}
         return _undrawn(round_, State.REFUSED, "STAKE_NOT_ON_LADDER", metadata)
     draws = rng.Draws()
-    spin = play.spin(game, stake_minor=item.stake_minor, draws=draws)
-    drawn = replace(round_, win_minor=spin.win_minor, outcome=outcome.encode_outcome(spin.outcome))
-    return Draft(drawn, rng.encode_draws(draws.log))
+    drawn = game.draw(bet_minor=bet_minor, mode=item.mode, draws=draws)
+    played = replace(round_, win_minor=drawn.win_minor, outcome=drawn.outcome_json)
+    return Draft(played, rng.encode_draws(draws.log))
 
 
-def _newborn(item: Authorization, game: GameDefinition | None) -> Round:
+def _newborn(item: Authorization, game: Game | None) -> Round:
     return Round(
         round_id=str(uuid7()),
         account_id=item.account_id,
@@ -161,6 +158,7 @@ def _newborn(item: Authorization, game: GameDefinition | None) -> Round:
         authorize_time=item.authorize_time,
         traceparent=item.traceparent,
         gateway=item.gateway,
+        mode=item.mode,
         state=State.PENDING,
         steps=(),
     )
@@ -182,6 +180,15 @@ def _undrawn(round_: Round, birth: State, reason: str, metadata: Mapping[str, st
 def visible_outcome(round_: Round) -> bytes:
     """The outcome as JSON once the stake is known to be applied; empty before, and if it never is (R2)."""
     return (round_.outcome or b"") if round_.stake_applied else b""
+
+
+def whole(catalogue: Catalogue, round_: Round) -> Round:
+    """The round with all of its outcome, where it is served by what drew it. For one round at a time: an
+    outcome may fill most of a message."""
+    game = catalogue.games.get(round_.game_id)
+    if round_.outcome is None or game is None or game.canonical_hash != round_.definition_hash:
+        return round_
+    return replace(round_, outcome=game.whole_outcome(round_.outcome))
 
 
 def reason_of(round_: Round) -> tuple[str, Mapping[str, str]]:

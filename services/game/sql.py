@@ -6,7 +6,7 @@ from sqlalchemy import text
 ROUND_COLUMNS = (
     "kind birth state steps round_id account_id request_id operator_id player_id session_id game_id"
     " game_version definition_hash currency_code stake_minor win_minor outcome offers_choice birth_reason"
-    " birth_metadata authorize_time traceparent gateway create_time stake_applied paid_minor"
+    " birth_metadata authorize_time traceparent gateway mode create_time stake_applied paid_minor"
     " balance_after_minor end_time review_problem review_verdict refusal"
 ).split()
 _IDS = ("round_id", "request_id", "session_id")
@@ -29,10 +29,11 @@ with input as materialized (
     cast(:definition_hashes as text[]), cast(:currency_codes as text[]), cast(:stakes_minor as bigint[]),
     cast(:wins_minor as bigint[]), cast(:outcomes as bytea[]), cast(:draws as bytea[]),
     cast(:offers as boolean[]), cast(:births as text[]), cast(:reasons as text[]), cast(:metadata as text[]),
-    cast(:authorize_times as timestamptz[]), cast(:traceparents as text[]), cast(:gateways as text[]))
+    cast(:authorize_times as timestamptz[]), cast(:traceparents as text[]), cast(:gateways as text[]),
+    cast(:modes as text[]))
     with ordinality as t(round_id, account_id, request_id, operator_id, player_id, session_id, kind, game_id,
       game_version, definition_hash, currency_code, stake_minor, win_minor, outcome, draws, offers_choice,
-      birth, reason, reason_metadata, authorize_time, traceparent, gateway, ord)),
+      birth, reason, reason_metadata, authorize_time, traceparent, gateway, mode, ord)),
 opened as (
   insert into open_round (account_id, game_id, round_id, request_id)
   select account_id, game_id, round_id, request_id from input where offers_choice and birth = 'PENDING'
@@ -41,10 +42,10 @@ opened as (
 ins as (
   insert into round (round_id, account_id, request_id, operator_id, player_id, session_id, kind, game_id,
     game_version, definition_hash, currency_code, stake_minor, win_minor, outcome, draws, offers_choice,
-    birth, reason, reason_metadata, authorize_time, traceparent, gateway)
+    birth, reason, reason_metadata, authorize_time, traceparent, gateway, mode)
   select round_id, account_id, request_id, operator_id, player_id, session_id, kind, game_id, game_version,
     definition_hash, currency_code, stake_minor, win_minor, outcome, draws, offers_choice, birth, reason,
-    cast(reason_metadata as jsonb), authorize_time, traceparent, gateway
+    cast(reason_metadata as jsonb), authorize_time, traceparent, gateway, mode
   from input
   where birth <> 'PENDING' or not offers_choice or round_id = any(array(select round_id from opened))
   order by account_id, request_id
@@ -154,9 +155,10 @@ where o.account_id = cast(:account_id as bigint) and (cast(:game_id as text) = '
 order by v.create_time
 """)
 
+# Of a round that game does not know there is the review alone.
 LIST_REVIEWS = text(f"""
-select {_ROUND}, w.create_time as review_time
-from round_review w join round_view v on v.round_id = w.round_id
+select {_ROUND}, w.create_time as review_time, cast(w.round_id as text) as review_round_id, w.problem
+from review w left join round_view v on v.round_id = w.round_id
 where w.operator_id = :operator_id and w.resolve_time is null
   and (w.create_time, w.round_id) > (cast(:time_after as timestamptz), cast(:id_after as uuid))
 order by w.create_time, w.round_id limit cast(:rows_max as integer)
@@ -177,6 +179,27 @@ out as (
     'account_versions', json_build_array(cast(:account_version as bigint)),
     'traceparents', json_build_array(cast(:traceparent as text))) from resolved)
 select 1 from resolved
+""")
+
+# Who comes second under a version writes nothing, and has to look at what is stored.
+APPEND_DEFINITIONS = text("""
+insert into game_definition (game_id, version, definition_hash, canonical_json, profile, theory)
+select game_id, version, definition_hash, canonical_json, profile, cast(theory as jsonb)
+from unnest(cast(:game_ids as text[]), cast(:versions as integer[]), cast(:hashes as text[]),
+  cast(:canonical_jsons as text[]), cast(:profiles as text[]), cast(:theories as text[]))
+  as t(game_id, version, definition_hash, canonical_json, profile, theory)
+order by game_id, version
+on conflict do nothing returning game_id, version
+""")
+
+LIST_DEFINITIONS = text("""
+select game_id, version, definition_hash, canonical_json from game_definition
+where game_id = any(cast(:game_ids as text[])) order by game_id, version
+""")
+
+LIST_DEFINITIONS_BY_HASH = text("""
+select game_id, version, definition_hash, canonical_json from game_definition
+where definition_hash = any(cast(:hashes as text[]))
 """)
 
 TAKE_LEASE = text("""
@@ -204,6 +227,18 @@ where v.create_time >= cast(:create_time_low as timestamptz) and v.create_time <
   and (v.create_time, v.round_id) > (cast(:time_after as timestamptz), cast(:id_after as uuid))
   and v.state = 'PENDING'
 order by v.create_time, v.round_id limit cast(:rows_max as integer)
+""")
+
+# The smallest id that the wallet may still be asked to pay: of an unfinished round of a choice game, or of
+# one in review. Else the hour before this one: no process's clock is that late when it mints an id.
+FIND_ROUND_LOW = text("""
+select cast(least(
+  (select round_id from open_round order by round_id limit 1),
+  (select w.round_id from review w join round r on r.round_id = w.round_id and r.offers_choice
+   where w.resolve_time is null order by w.round_id limit 1),
+  cast(rpad(lpad(to_hex(cast(
+    extract(epoch from date_trunc('hour', clock_timestamp(), 'UTC') - interval '1 hour') * 1000
+    as bigint)), 12, '0'), 32, '0') as uuid)) as text)
 """)
 
 # Rounds whose payout is not confirmed, and rounds that wait too long for a choice.

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 import msgspec
+from msgspec.structs import replace
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.common import arrays
@@ -56,6 +57,25 @@ class Blocking(NamedTuple):
     request_id: str
 
 
+class Definition(NamedTuple):
+    """What was served under a version of a game."""
+
+    game_id: str
+    version: int
+    definition_hash: str
+    canonical_json: str
+    profile: str = ""
+    theory: str = ""  # JSON: mode -> rtp_target, deviation. Written only
+
+
+class Stray(NamedTuple):
+    """A round in review that game does not know."""
+
+    round_id: str
+    operator_id: str
+    problem: str
+
+
 class Pending(NamedTuple):
     """A round whose stake is not known here to be taken or not."""
 
@@ -93,6 +113,7 @@ async def append_rounds(conn: Connection, drafts: Sequence[Draft]) -> list[Appen
             "authorize_times": arrays.plain(r.authorize_time.isoformat() for r in rounds),
             "traceparents": arrays.texts(r.traceparent for r in rounds),
             "gateways": arrays.texts(r.gateway for r in rounds),
+            "modes": arrays.texts(r.mode for r in rounds),
         },
     )
     return [Appended(*row) for row in rows]
@@ -225,14 +246,22 @@ async def list_open_rounds(conn: AsyncConnection, *, account_id: int, game_id: s
 
 async def list_reviews(
     conn: AsyncConnection, *, operator_id: str, after: tuple[str, str] | None, rows_max: int
-) -> list[tuple[Round, datetime]]:
+) -> list[tuple[Round | Stray, datetime]]:
     """An operator's rounds in review and since when, oldest first. `after`: (time, round_id)."""
     time_after, id_after = after or ("-infinity", FIRST_ID)
     rows = await conn.execute(
         sql.LIST_REVIEWS,
         {"operator_id": operator_id, "time_after": time_after, "id_after": id_after, "rows_max": rows_max},
     )
-    return [(_round(row), row.review_time) for row in rows]
+    return [
+        (
+            Stray(row.review_round_id, operator_id, row.problem)
+            if row.round_id is None
+            else replace(_round(row), state=State.NEEDS_REVIEW, review_problem=row.problem),
+            row.review_time,
+        )
+        for row in rows
+    ]
 
 
 async def resolve_review(
@@ -263,6 +292,34 @@ async def resolve_review(
         },
     )
     return result.first() is not None
+
+
+async def append_definitions(conn: AsyncConnection, served: Sequence[Definition]) -> set[tuple[str, int]]:
+    """Stores what is served; game id and version of each that was not there."""
+    rows = await conn.execute(
+        sql.APPEND_DEFINITIONS,
+        {
+            "game_ids": [one.game_id for one in served],
+            "versions": [one.version for one in served],
+            "hashes": [one.definition_hash for one in served],
+            "canonical_jsons": [one.canonical_json for one in served],
+            "profiles": [one.profile for one in served],
+            "theories": [one.theory for one in served],
+        },
+    )
+    return {(row.game_id, row.version) for row in rows}
+
+
+async def list_definitions(conn: AsyncConnection, game_ids: Sequence[str]) -> list[Definition]:
+    """Every version of these games that was served, ascending."""
+    rows = await conn.execute(sql.LIST_DEFINITIONS, {"game_ids": game_ids})
+    return [Definition(*row) for row in rows]
+
+
+async def list_definitions_by_hash(conn: AsyncConnection, hashes: Sequence[str]) -> list[Definition]:
+    """Those with these hashes, in no order."""
+    rows = await conn.execute(sql.LIST_DEFINITIONS_BY_HASH, {"hashes": hashes})
+    return [Definition(*row) for row in rows]
 
 
 async def take_lease(conn: AsyncConnection, *, holder: str, lease_ms: int) -> str | None:
@@ -304,6 +361,12 @@ async def list_pending(
         },
     )
     return [Pending(*row) for row in rows]
+
+
+async def find_round_low(conn: AsyncConnection) -> str:
+    """An id under which no round is, or will be, one that the wallet may still be asked to pay."""
+    low: str = (await conn.execute(sql.FIND_ROUND_LOW)).scalar_one()
+    return low
 
 
 async def list_unfinished(

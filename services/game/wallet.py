@@ -71,6 +71,18 @@ class WalletClient:
         answer = await self._stub.RollbackRound(request)
         return settlement_of(answer.settlement)
 
+    async def roll_back_bet(self, round_id: str, account_id: int, *, actor: str, reason: str) -> Settlement:
+        """Gives the stake of a round back that is not settled."""
+        request = wallet_pb2.RollbackBetRequest(
+            round_id=round_id, account_id=account_id, actor=actor, reason=reason
+        )
+        answer = await self._stub.RollbackBet(request)
+        return settlement_of(answer.settlement)
+
+    async def report_low(self, round_id_low: str) -> None:
+        """Says that the rounds under smaller ids are over; what was said before is said already."""
+        await self._stub.ReportOpenRounds(wallet_pb2.ReportOpenRoundsRequest(round_id_low=round_id_low))
+
     async def keep(self, round_id: str, *, operator_id: str, actor: str, reason: str) -> None:
         """Lets a round stand that the wallet has in review; nothing when it has no open review of it."""
         request = wallet_pb2.ResolveReviewRequest(

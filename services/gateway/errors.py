@@ -4,9 +4,45 @@ from services.common.errors import DomainError
 
 
 class ApiKeyInvalid(DomainError):
-    """The API key is missing, unknown or revoked."""
+    """The API key is missing, unknown, revoked or expired."""
 
     reason = "API_KEY_INVALID"
+
+
+class ScopeMissing(DomainError):
+    """The API key is not allowed to do this."""
+
+    reason = "SCOPE_MISSING"
+
+
+class SignatureMissing(DomainError):
+    """The API key is for signed requests only, and this one is not signed."""
+
+    reason = "SIGNATURE_MISSING"
+
+
+class SignatureInvalid(DomainError):
+    """The request's signature does not verify."""
+
+    reason = "SIGNATURE_INVALID"
+
+
+class RequestReplayed(DomainError):
+    """A request with this nonce was here before; this copy did nothing. Sign a retry anew."""
+
+    reason = "REQUEST_REPLAYED"
+
+
+class RateLimited(DomainError):
+    """Too many requests; nothing was done."""
+
+    reason = "RATE_LIMITED"
+
+
+class OriginForbidden(DomainError):
+    """Scripts of this page may not call here."""
+
+    reason = "ORIGIN_FORBIDDEN"
 
 
 class TokenInvalid(DomainError):
@@ -16,7 +52,7 @@ class TokenInvalid(DomainError):
 
 
 class RouteNotFound(DomainError):
-    """No such path."""
+    """No such path, or over WebSocket no such method; docs/api.md lists them."""
 
     reason = "ROUTE_NOT_FOUND"
 
@@ -25,6 +61,28 @@ class MethodNotAllowed(DomainError):
     """The path does not take this HTTP method."""
 
     reason = "METHOD_NOT_ALLOWED"
+
+
+class UpgradeRequired(DomainError):
+    """Only a WebSocket handshake is answered here: an Upgrade to websocket, version 13, with its key."""
+
+
+class UrlTooLong(DomainError):
+    """The URL is too long."""
+
+
+class HeadTooLarge(DomainError):
+    """The URL and the headers are too large."""
+
+
+class RoundNotFound(DomainError):
+    """No such round of this operator."""
+
+    reason = "ROUND_NOT_FOUND"
+
+
+class DemoNotOffered(DomainError):
+    """Demo sessions at a click are not offered here; an operator's back end opens sessions."""
 
 
 class GameNotFound(DomainError):
@@ -75,6 +133,12 @@ class StakeNotOnLadder(DomainError):
     reason = "STAKE_NOT_ON_LADDER"
 
 
+class ModeUnknown(DomainError):
+    """The game has no such mode; nothing was taken. Send a new id with one of GET /v1/games."""
+
+    reason = "MODE_UNKNOWN"
+
+
 class RoundOpen(DomainError):
     """The last round of this game is not over; nothing was taken. End it, then send a new id."""
 
@@ -83,7 +147,8 @@ class RoundOpen(DomainError):
 
 # What game refuses is stored there without a text: these are the texts.
 REFUSED_BY_GAME = {
-    error.reason: error for error in (GameWithdrawn, CurrencyNotOffered, StakeNotOnLadder, RoundOpen)
+    error.reason: error
+    for error in (GameWithdrawn, CurrencyNotOffered, StakeNotOnLadder, ModeUnknown, RoundOpen)
 }
 
 

@@ -1,125 +1,64 @@
 """gRPC <-> the gateway's operations, and its outbox rows <-> events."""
 
-from collections.abc import Sequence
-from typing import Any, TypeAlias
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from typing import Any, TypeAlias, cast
 
 import grpc
 import msgspec
 from reelmesh.events.v1 import events_pb2
-from reelmesh.gateway.v1 import gateway_pb2, gateway_pb2_grpc
+from reelmesh.gateway.v1 import gateway_pb2, operator_pb2
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from services.common.errors import Unavailable
 from services.common.outbox import OutboxRow
-from services.gateway import errors
-from services.gateway.operators import Operators
-from services.gateway.players import Players
-from services.gateway.rounds import Rounds, played_round
-from services.gateway.store import Operator
+from services.gateway.door import Door, bearer
+from services.gateway.operations import OPERATIONS, Credential, Operation
+from services.gateway.play_stream import play
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
-_API_KEY_PREFIX = "rk_"
-# Ours have 46 characters; a longer one would weigh on the batch it joins.
-TOKEN_LENGTH_MAX = 128
 
 
-def bearer(authorization: str | None) -> str:
-    """The credential of an Authorization header; empty when there is none."""
-    scheme, _, credential = (authorization or "").partition(" ")
-    return credential.strip() if scheme.lower() == "bearer" else ""
+class Handlers:
+    """GatewayService: the operations of the table that have one answer are all put to the door alike."""
 
+    def __init__(self, door: Door, *, draining: asyncio.Event, drain_wait_ms: int) -> None:
+        """`draining`: set `drain_wait_ms` before clients are told to connect elsewhere; then streams end."""
+        self._door, self._draining, self._drain_wait_s = door, draining, drain_wait_ms / 1000
+        for operation in OPERATIONS:
+            if not operation.descriptor.server_streaming:
+                setattr(self, operation.name, self._unary(operation))
 
-def player_token(credential: str) -> str:
-    """A credential that can be a session token.
+    def _unary(self, operation: Operation) -> Any:
+        async def answer(request: Any, context: Context) -> Any:
+            caller = await self._door.admit(operation.credential, _credential(context), operation.scope)
+            return await self._door.call(operation, caller, request)
 
-    Errors: UNAUTHENTICATED/TOKEN_INVALID
-    """
-    if not 0 < len(credential) <= TOKEN_LENGTH_MAX or credential.startswith(_API_KEY_PREFIX):
-        raise errors.TokenInvalid()
-    return credential
+        return answer
 
+    async def SubscribeEvents(
+        self, request: operator_pb2.SubscribeEventsRequest, context: Context
+    ) -> AsyncIterator[operator_pb2.SubscribeEventsResponse]:
+        """The operator's events, as long as the caller listens."""
+        async for answer in self._door.subscribe(_credential(context), request):
+            yield answer
+            # There is one every few seconds, if only to say that there are no events.
+            if self._draining.is_set():
+                raise Unavailable()
 
-def is_api_key(credential: str) -> bool:
-    """Whether a credential is an operator's rather than a player's."""
-    return credential.startswith(_API_KEY_PREFIX)
+    async def Play(
+        self, requests: AsyncIterator[gateway_pb2.PlayRequest], context: Context
+    ) -> AsyncIterator[gateway_pb2.PlayResponse]:
+        """One player's spins and choices, many at once; who has no session's token keeps no stream open."""
+        caller = await self._door.admit(Credential.PLAYER, _credential(context), "")
+        await self._door.session(cast(str, caller.token))
+        async for answer in play(self._door, caller, requests, self._leaving):
+            yield answer
 
-
-class Handlers(gateway_pb2_grpc.GatewayServiceServicer):
-    """GatewayService."""
-
-    def __init__(self, *, operators: Operators, players: Players, rounds: Rounds) -> None:
-        self._operators = operators
-        self._players = players
-        self._rounds = rounds
-
-    async def FundPlayer(
-        self, request: gateway_pb2.FundPlayerRequest, context: Context
-    ) -> gateway_pb2.FundPlayerResponse:
-        return await self._players.fund(await self._operator(context), request)
-
-    async def WithdrawPlayer(
-        self, request: gateway_pb2.WithdrawPlayerRequest, context: Context
-    ) -> gateway_pb2.WithdrawPlayerResponse:
-        return await self._players.withdraw(await self._operator(context), request)
-
-    async def CreateSession(
-        self, request: gateway_pb2.CreateSessionRequest, context: Context
-    ) -> gateway_pb2.CreateSessionResponse:
-        return await self._players.create_session(await self._operator(context), request)
-
-    async def ExchangeCode(
-        self, request: gateway_pb2.ExchangeCodeRequest, context: Context
-    ) -> gateway_pb2.ExchangeCodeResponse:
-        return await self._players.exchange_code(request)
-
-    async def GetBalance(
-        self, request: gateway_pb2.GetBalanceRequest, context: Context
-    ) -> gateway_pb2.GetBalanceResponse:
-        return await self._players.balance(player_token(_credential(context)))
-
-    async def Spin(self, request: gateway_pb2.SpinRequest, context: Context) -> gateway_pb2.SpinResponse:
-        played = await self._rounds.spin(
-            player_token(_credential(context)), request.request_id, request.stake
-        )
-        return gateway_pb2.SpinResponse(
-            round=played_round(played.round), current_balance=played.current_balance
-        )
-
-    async def Act(self, request: gateway_pb2.ActRequest, context: Context) -> gateway_pb2.ActResponse:
-        played = await self._rounds.act(player_token(_credential(context)), request)
-        return gateway_pb2.ActResponse(
-            round=played_round(played.round), current_balance=played.current_balance
-        )
-
-    async def GetRound(
-        self, request: gateway_pb2.GetRoundRequest, context: Context
-    ) -> gateway_pb2.GetRoundResponse:
-        token, operator = await self._either(context)
-        return await self._players.round(token=token, operator=operator, request=request)
-
-    async def ListRounds(
-        self, request: gateway_pb2.ListRoundsRequest, context: Context
-    ) -> gateway_pb2.ListRoundsResponse:
-        return await self._players.rounds(player_token(_credential(context)), request)
-
-    async def CloseSession(
-        self, request: gateway_pb2.CloseSessionRequest, context: Context
-    ) -> gateway_pb2.CloseSessionResponse:
-        token, operator = await self._either(context)
-        return await self._players.close_session(token=token, operator=operator, request=request)
-
-    async def ListGames(
-        self, request: gateway_pb2.ListGamesRequest, context: Context
-    ) -> gateway_pb2.ListGamesResponse:
-        return await self._players.games()
-
-    async def _operator(self, context: Context) -> Operator:
-        return await self._operators.authenticate(_credential(context))
-
-    async def _either(self, context: Context) -> tuple[str | None, Operator | None]:
-        credential = _credential(context)
-        if is_api_key(credential):
-            return None, await self._operators.authenticate(credential)
-        return player_token(credential), None
+    async def _leaving(self) -> None:
+        # Whoever asked again at once would come back on the same connection.
+        await self._draining.wait()
+        await asyncio.sleep(self._drain_wait_s)
 
 
 def _credential(context: Context) -> str:
@@ -131,15 +70,55 @@ def _credential(context: Context) -> str:
 async def to_events(
     _conn: AsyncConnection, rows: Sequence[OutboxRow]
 ) -> Sequence[Sequence[events_pb2.Event]]:
-    """One event for each outbox row: what an operator asked for."""
-    return [[_requested(row)] for row in rows]
+    """What an operator asked for, and a change to it, is one event; what a client reported one for each that
+    it names."""
+    return [_events(row) for row in rows]
+
+
+def _events(row: OutboxRow) -> list[events_pb2.Event]:
+    match row.kind:
+        case "client_report":
+            return _reported(row)
+        case "operator.requested":
+            return [_requested(row)]
+    # By the installation's command, which is no call and has no trace.
+    facts = msgspec.json.encode(row.payload["facts"])
+    return [events_pb2.Event(event_type=row.kind, operator_id=row.payload["operator_id"], payload_json=facts)]
 
 
 def _requested(row: OutboxRow) -> events_pb2.Event:
     facts = {key: row.payload[key] for key in ("action", "request_id", "player_id")}
+    # Rows of before these keys may still wait.
+    facts |= row.payload.get("about", {})
     return events_pb2.Event(
         event_type=row.kind,
         operator_id=row.payload["operator_id"],
+        player_id=facts["player_id"],
+        round_id=row.payload.get("round_id", ""),
         payload_json=msgspec.json.encode(facts),
         traceparent=row.payload["traceparent"],
     )
+
+
+def _reported(row: OutboxRow) -> list[events_pb2.Event]:
+    report = row.payload
+    return [
+        events_pb2.Event(
+            event_type=f"client.{event['name']}",
+            operator_id=report["operator_id"],
+            account_id=report["account_id"],
+            player_id=report["player_id"],
+            session_id=report["session_id"],
+            round_id=event["round_id"],
+            payload_json=msgspec.json.encode(
+                {
+                    "request_id": report["request_id"],
+                    "game_id": report["game_id"],
+                    "client_time": event["client_time"],
+                    "data": event["data"],
+                }
+            ),
+            traceparent=report["traceparent"],
+        )
+        for event in report["events"]
+    ]

@@ -28,8 +28,9 @@ class Hops:
     own time is over.
     """
 
-    def __init__(self, stubs: Stubs, *, finish_linger_ms: int) -> None:
-        self._stubs = stubs
+    def __init__(self, stubs: Stubs, *, later: Stubs, finish_linger_ms: int) -> None:
+        """`stubs`: what waits repeats by itself. `later`: for what nobody waits for: its channel repeats."""
+        self._stubs, self._later = stubs, later
         # One item per account in a batch: a second one would wait inside the service, and the batch with it.
         self._authorize: Batcher[session_pb2.AuthorizeRequest, session_pb2.Authorization] = Batcher(
             "gateway.authorize", self._batch_authorize, key=lambda item: item.token, gather_ms=GATHER_MS
@@ -48,6 +49,13 @@ class Hops:
         )
         self._finish_later: Batcher[game_pb2.FinishRequest, game_pb2.Round] = Batcher(
             "gateway.finish_later", self._batch_record, linger_ms=finish_linger_ms
+        )
+        # One return per account in a batch: they are added to one row.
+        self._count_later: Batcher[session_pb2.RoundReturn, None] = Batcher(
+            "gateway.count_returns",
+            self._batch_count,
+            key=lambda item: item.account_id,
+            linger_ms=finish_linger_ms,
         )
 
     def authorize(self, request: session_pb2.AuthorizeRequest) -> asyncio.Future[session_pb2.Authorization]:
@@ -70,10 +78,15 @@ class Hops:
         """Off the hot path: lingers until a batch has gathered; nobody waits for the answer."""
         self._finish_later.post(request)
 
+    def count_later(self, one: session_pb2.RoundReturn) -> None:
+        """Off the hot path, as finish_later; what is lost session looks for itself (R13)."""
+        self._count_later.post(one)
+
     async def close(self) -> None:
         """Returns when everything submitted is answered."""
         for batcher in (self._authorize, self._play, self._settle, self._finish, self._finish_later):
             await batcher.close()
+        await self._count_later.close()
 
     async def _batch_authorize(
         self, requests: Sequence[session_pb2.AuthorizeRequest]
@@ -106,8 +119,12 @@ class Hops:
     ) -> list[game_pb2.Round | DomainError]:
         """As _batch_finish, for rounds that were answered already."""
         request = game_pb2.BatchFinishRequest(requests=requests, omit_rounds=True)
-        answer = await self._stubs.game.BatchFinish(request)
+        answer = await self._later.game.BatchFinish(request)
         return _results(answer.results, lambda result: result.round)
+
+    async def _batch_count(self, returns: Sequence[session_pb2.RoundReturn]) -> list[DomainError | None]:
+        await self._later.session.BatchCountReturns(session_pb2.BatchCountReturnsRequest(returns=returns))
+        return [None] * len(returns)
 
 
 def _results(results: Any, value: Callable[[Any], R]) -> list[R | DomainError]:

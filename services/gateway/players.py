@@ -4,7 +4,7 @@ import copy
 import logging
 import time
 from contextlib import AbstractAsyncContextManager
-from typing import TypeAlias, cast
+from typing import Literal, TypeAlias, cast
 
 from reelmesh.game.v1 import game_pb2
 from reelmesh.gateway.v1 import gateway_pb2
@@ -15,7 +15,7 @@ from reelmesh.wallet.v1 import wallet_pb2
 from services.common import fields, telemetry
 from services.common.errors import DomainError
 from services.gateway import errors
-from services.gateway.operators import Operators
+from services.gateway.operators import API_KEY_PREFIX, Operators
 from services.gateway.rounds import Rounds, played_round
 from services.gateway.store import Operator
 from services.gateway.stubs import Stubs
@@ -30,6 +30,17 @@ _ENDED = {
 # What an operator who says nothing means.
 _REAL = account_kind_pb2.ACCOUNT_KIND_REAL
 _LANGUAGE = "en"
+LaunchLimit = Literal[
+    "stake_max", "cycle_min_duration", "session_duration", "loss_limit", "reality_check_interval"
+]
+# What a launch may limit, under the same name here and in session.
+_LAUNCH_LIMITS: tuple[LaunchLimit, ...] = (
+    "stake_max",
+    "cycle_min_duration",
+    "session_duration",
+    "loss_limit",
+    "reality_check_interval",
+)
 
 OperatorRequest: TypeAlias = (
     gateway_pb2.FundPlayerRequest | gateway_pb2.WithdrawPlayerRequest | gateway_pb2.CreateSessionRequest
@@ -154,7 +165,7 @@ class Players:
         self, operator: Operator, request: gateway_pb2.CreateSessionRequest
     ) -> gateway_pb2.CreateSessionResponse:
         """Opens a session and makes its launch URL."""
-        await self._catalogue.game(fields.require_text(request.game_id, "game_id"))
+        game = await self._catalogue.game(fields.require_text(request.game_id, "game_id"))
         create = session_pb2.CreateSessionRequest(
             operator_id=operator.operator_id,
             request_id=request.request_id,
@@ -164,8 +175,14 @@ class Players:
             kind=request.kind or _REAL,
             language_code=request.language_code or _LANGUAGE,
             jurisdiction=request.jurisdiction or operator.jurisdiction,
+            player_tier=request.player_tier,
+            # Which modes are bought, and what they return, the catalogue says.
+            modes=[
+                session_pb2.GameMode(mode=mode.mode, cost=mode.cost, rtp_target=mode.rtp_target)
+                for mode in game.modes
+            ],
         )
-        for field in ("stake_max", "cycle_min_duration", "session_duration"):
+        for field in _LAUNCH_LIMITS:
             if request.HasField(field):
                 getattr(create, field).CopyFrom(getattr(request, field))
         async with self._acting(operator, "CreateSession", request):
@@ -192,19 +209,20 @@ class Players:
             token=exchanged.token,
             session_id=session.session_id,
             expire_time=session.expire_time,
+            play=exchanged.play,
         )
         # The code is spent: whatever else is silent now, the token must reach the player.
         try:
             response.balance.CopyFrom(await self._balance(session))
             response.game.CopyFrom(await self._catalogue.game(session.game_id))
-            last = await self._last_round(session)
+            last = await self.last_round(session)
             if last is not None:
                 response.round.CopyFrom(played_round(last))
         except DomainError as error:
             log.warning("a session was launched without all of its first screen: %s", error.reason)
         return response
 
-    async def _last_round(self, session: session_pb2.Session) -> game_pb2.Round | None:
+    async def last_round(self, session: session_pb2.Session) -> game_pb2.Round | None:
         """The round to reconnect to: the open one of this game, else the newest."""
         open_rounds = (await self._open_rounds(session)).rounds
         if open_rounds:
@@ -216,7 +234,7 @@ class Players:
 
     async def balance(self, token: str) -> gateway_pb2.GetBalanceResponse:
         """The balance, and the winnings at risk in open rounds."""
-        session = await self._open_session(token)
+        session = await self.open_session(token)
         balance = await self._balance(session)
         open_rounds = await self._stubs.game.ListOpenRounds(
             game_pb2.ListOpenRoundsRequest(account_id=session.account_id)
@@ -235,7 +253,7 @@ class Players:
         """One round of the player, or of any player of the operator."""
         query = game_pb2.GetRoundRequest()
         if token is not None:
-            session = await self._session(token)
+            session = await self.session(token)
             query.account_id, query.operator_id = session.account_id, session.operator_id
         else:
             query.operator_id = cast(Operator, operator).operator_id
@@ -250,7 +268,7 @@ class Players:
         self, token: str, request: gateway_pb2.ListRoundsRequest
     ) -> gateway_pb2.ListRoundsResponse:
         """The player's rounds, newest first."""
-        session = await self._open_session(token)
+        session = await self.open_session(token)
         answer = await self._stubs.game.ListRounds(
             game_pb2.ListRoundsRequest(
                 account_id=session.account_id, page_size=request.page_size, page_token=request.page_token
@@ -267,7 +285,7 @@ class Players:
         """Closes a session, then collects the rounds that were open at its close_time (R9).
 
         Rounds authorised later belong to a newer session, so they are left alone; so are those of a session
-        that was replaced, which have moved to the newer one.
+        that was replaced, which have moved to the newer one, and those that the policy keeps for the next.
         """
         if token is not None:
             close = session_pb2.CloseSessionRequest(token=token)
@@ -280,7 +298,7 @@ class Players:
         response = gateway_pb2.CloseSessionResponse(
             session_id=session.session_id, state=session.state, close_time=session.close_time
         )
-        if session.state == session_pb2.SESSION_STATE_REPLACED:
+        if session.state == session_pb2.SESSION_STATE_REPLACED or session.keeps_open_rounds:
             return response
         closed_at = session.close_time.ToNanoseconds()
         for round_ in (await self._open_rounds(session)).rounds:
@@ -296,14 +314,24 @@ class Players:
         games = await self._catalogue.games()
         return gateway_pb2.ListGamesResponse(games=[games[game_id] for game_id in sorted(games)])
 
-    async def _open_session(self, token: str) -> session_pb2.Session:
-        """For what a token may read only while its session lasts; a round by its id stays readable (R4)."""
-        session = await self._session(token)
+    async def operator_of(self, credential: str) -> str:
+        """The operator behind an API key, or a player's token. Errors: API_KEY_INVALID, TOKEN_INVALID"""
+        if credential.startswith(API_KEY_PREFIX):
+            return (await self._operators.find(credential)).operator_id
+        return (await self.session(credential)).operator_id
+
+    async def open_session(self, token: str) -> session_pb2.Session:
+        """For what a token may do only while its session lasts; a round by its id stays readable (R4).
+
+        Errors: TOKEN_INVALID, SESSION_CLOSED, SESSION_EXPIRED, SESSION_REPLACED
+        """
+        session = await self.session(token)
         if session.state != session_pb2.SESSION_STATE_OPEN:
             raise _ENDED[session.state]()
         return session
 
-    async def _session(self, token: str) -> session_pb2.Session:
+    async def session(self, token: str) -> session_pb2.Session:
+        """The session of a token, whatever has become of it."""
         return (await self._stubs.session.GetSession(session_pb2.GetSessionRequest(token=token))).session
 
     async def _balance(self, session: session_pb2.Session) -> money_pb2.Money:

@@ -23,12 +23,14 @@ from services.common.errors import Overloaded, Unavailable, from_proto
 from services.gateway import errors
 from services.gateway.hops import Hops
 from services.gateway.patience import SILENT, Deadlines, Patience
+from services.gateway.returns import return_of
 from services.gateway.stubs import Stubs
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+MODE_LENGTH_MAX = 32
 _RETRY_AFTER_MS = 500
 # Between two looks at a round that another call is ending.
 _LOOK_PAUSE_S = 0.05
@@ -60,20 +62,37 @@ class Rounds:
         self.refused = 0
         """Spins for which there was no room, since the start."""
 
-    async def spin(self, token: str, request_id: str, stake: money_pb2.Money) -> Played:
-        """One spin, idempotent on (account, request_id).
+    async def spin(
+        self,
+        token: str,
+        request_id: str,
+        stake: money_pb2.Money,
+        mode: str = "",
+        *,
+        autoplay: bool = False,
+        turbo: bool = False,
+    ) -> Played:
+        """One spin, idempotent on (account, request_id). `mode`: of the game; empty is its own default.
 
         Errors: as GatewayService.Spin
         """
         # Checked before it joins others in a batch: nothing that one caller sends may weigh on them.
         fields.require_uuid(request_id, "request_id")
         fields.require_money(stake, "stake")
+        if mode:
+            fields.require_text(mode, "mode", MODE_LENGTH_MAX)
         self.require_room()
         patience = self._deadlines.start()
         self._authorizing += 1
         try:
             authorize = session_pb2.AuthorizeRequest(
-                token=token, request_id=request_id, stake=stake, traceparent=patience.traceparent
+                token=token,
+                request_id=request_id,
+                stake=stake,
+                mode=mode,
+                traceparent=patience.traceparent,
+                autoplay=autoplay,
+                turbo=turbo,
             )
             authorization = await patience.hop(self._hops.authorize, authorize, repeat=SILENT)
         finally:
@@ -100,7 +119,7 @@ class Rounds:
         def observe(options: CallbackOptions) -> Iterable[Observation]:
             yield Observation(self.refused, {names.ERROR_REASON: Overloaded.reason})
 
-        meter.create_observable_counter("reelmesh.spin.refused", [observe], unit="{spin}")
+        meter.create_observable_counter(names.SPIN_REFUSED, [observe], unit="{spin}")
 
     async def act(self, token: str, request: gateway_pb2.ActRequest) -> Played:
         """A player's choice, idempotent on (round_id, step).
@@ -138,6 +157,7 @@ class Rounds:
                     decided_by=game_pb2.DECIDED_BY_CLOSE,
                 )
                 round_, _ = await self._decide(collect, patience)
+                self._count(round_)
             else:
                 await asyncio.sleep(_LOOK_PAUSE_S)
                 round_ = (await patience.call(self._stubs.game.GetRound, get)).round
@@ -159,6 +179,8 @@ class Rounds:
     async def _play(self, authorization: session_pb2.Authorization, patience: Patience) -> Played:
         play = game_pb2.PlayRequest(authorization=authorization, traceparent=patience.traceparent)
         played = await patience.hop(self._hops.play, play)
+        if authorization.counted:
+            self._count(played.round)
         _raise_if_over(played.round)
         if played.round.state not in _ASK_WALLET:
             balance = await self._balance(played.round.account_id, played.round.operator_id, patience)
@@ -173,6 +195,8 @@ class Rounds:
             if played.round.state == game_pb2.ROUND_STATE_PENDING:
                 self._finish_later(finish)
             round_ = _settled(played, settlement)
+        if authorization.counted:
+            self._count(round_, settlement)
         _raise_if_not_taken(settlement)
         _raise_if_over(round_)
         has_balance = settlement.HasField("current_balance")
@@ -182,6 +206,8 @@ class Rounds:
         self, act: game_pb2.ActRequest, session: session_pb2.Session, patience: Patience
     ) -> Played:
         round_, balance = await self._decide(act, patience)
+        if session.counted:
+            self._count(round_)
         if balance is None:
             balance = await self._balance(session.account_id, session.operator_id, patience)
         return Played(round_, balance)
@@ -202,6 +228,13 @@ class Rounds:
         """Off the hot path. When it fails the reconciler records the same answer (R7)."""
         with suppress(Overloaded, Unavailable):
             self._hops.finish_later(finish)
+
+    def _count(self, round_: game_pb2.Round, settlement: wallet_pb2.Settlement | None = None) -> None:
+        """Tells session what the round returned, off the hot path. What is lost session looks for (R13)."""
+        returned = return_of(round_, settlement)
+        if returned is not None:
+            with suppress(Overloaded, Unavailable):
+                self._hops.count_later(returned)
 
     async def _balance(self, account_id: int, operator_id: str, patience: Patience) -> money_pb2.Money:
         request = wallet_pb2.GetAccountRequest(account_id=account_id, operator_id=operator_id)
@@ -250,6 +283,7 @@ def played_round(round_: game_pb2.Round) -> gateway_pb2.PlayedRound:
         create_time=round_.create_time,
         trace_id=round_.trace_id,
         reason=reason_name(round_.reason),
+        mode=round_.mode,
     )
     for field in ("win", "at_risk", "balance_after"):
         if round_.HasField(field):

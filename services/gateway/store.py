@@ -2,6 +2,7 @@
 
 import json
 import uuid
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from sqlalchemy import text
@@ -13,6 +14,11 @@ class Operator(NamedTuple):
 
     operator_id: str
     jurisdiction: str
+    key_id: uuid.UUID
+    scopes: frozenset[str]
+    signature_required: bool
+    left_s: float
+    """Until the key expires; infinite for one that does not."""
 
 
 async def find_operator(conn: AsyncConnection, *, key_hash: bytes) -> Operator | None:
@@ -20,13 +26,24 @@ async def find_operator(conn: AsyncConnection, *, key_hash: bytes) -> Operator |
     row = (
         await conn.execute(
             text("""
-            select o.operator_id, o.jurisdiction
+            select o.operator_id, o.jurisdiction, k.key_id, k.scopes, k.signature_required,
+              coalesce(extract(epoch from k.expire_time - clock_timestamp()), 'infinity')::float8 as left_s
             from api_key k join operator o using (operator_id)
-            where k.key_hash = :key_hash and k.revoke_time is null"""),
+            where k.key_hash = :key_hash and k.revoke_time is null
+              and (k.expire_time is null or k.expire_time > clock_timestamp())"""),
             {"key_hash": key_hash},
         )
     ).one_or_none()
-    return Operator(row.operator_id, row.jurisdiction) if row else None
+    if row is None:
+        return None
+    return Operator(
+        row.operator_id,
+        row.jurisdiction,
+        row.key_id,
+        frozenset(row.scopes),
+        row.signature_required,
+        row.left_s,
+    )
 
 
 async def insert_operator(
@@ -51,17 +68,6 @@ async def insert_api_key(conn: AsyncConnection, *, operator_id: str, key_hash: b
     )
 
 
-async def revoke_api_key(conn: AsyncConnection, *, key_hash: bytes) -> bool:
-    """Ends an API key; False when no live key has this hash."""
-    result = await conn.execute(
-        text("""
-        update api_key set revoke_time = clock_timestamp()
-        where key_hash = :key_hash and revoke_time is null returning 1"""),
-        {"key_hash": key_hash},
-    )
-    return result.first() is not None
-
-
 async def insert_operator_action(
     conn: AsyncConnection,
     *,
@@ -71,6 +77,8 @@ async def insert_operator_action(
     player_id: str,
     fingerprint: bytes,
     traceparent: str,
+    round_id: str,
+    about: Mapping[str, str],
 ) -> bool:
     """Records what an operator asks for, with its event; False when the id is another body's.
 
@@ -82,6 +90,8 @@ async def insert_operator_action(
         "request_id": str(request_id),
         "player_id": player_id,
         "traceparent": traceparent,
+        "round_id": round_id,
+        "about": dict(about),
     }
     key = {"operator_id": operator_id, "action": action, "request_id": request_id}
     await conn.execute(

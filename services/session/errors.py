@@ -55,3 +55,39 @@ class PolicyForbidden(DomainError):
     """The jurisdiction policy does not allow this session."""
 
     reason = "POLICY_FORBIDDEN"
+
+
+class LaunchIncomplete(DomainError):
+    """The jurisdiction policy wants the launch to name this."""
+
+    reason = "LAUNCH_INCOMPLETE"
+
+
+class FeatureForbidden(DomainError):
+    """The jurisdiction policy does not allow this way to play."""
+
+    reason = "FEATURE_FORBIDDEN"
+
+
+class ModeForbidden(DomainError):
+    """The jurisdiction policy does not allow this mode of the game."""
+
+    reason = "MODE_FORBIDDEN"
+
+
+class LossLimitReached(DomainError):
+    """With this stake the loss could pass its limit."""
+
+    reason = "LOSS_LIMIT_REACHED"
+
+
+class RealityCheckDue(DomainError):
+    """The reality check has to be shown and acknowledged first."""
+
+    reason = "REALITY_CHECK_DUE"
+
+
+class LockedOut(DomainError):
+    """No stake is taken now."""
+
+    reason = "LOCKED_OUT"

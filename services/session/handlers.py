@@ -1,12 +1,12 @@
 """gRPC <-> the rules of the session service, and its outbox rows <-> events."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import grpc
 import msgspec
 from reelmesh.events.v1 import events_pb2
-from reelmesh.session.v1 import session_pb2, session_pb2_grpc
+from reelmesh.session.v1 import session_pb2
 from reelmesh.type.v1 import account_kind_pb2
 from reelmesh.wallet.v1 import wallet_pb2
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from services.common import items
 from services.common.batching import Batcher
 from services.common.db import Connection, hot_statements, transaction
-from services.common.errors import FieldInvalid, FieldMissing
+from services.common.errors import FieldInvalid, FieldMissing, Unavailable
 from services.common.fields import require_text, require_uuid
 from services.common.outbox import OutboxRow
 from services.common.telemetry import traceparent
@@ -22,38 +22,47 @@ from services.session import sessions, store
 from services.session.authorizations import Answer, SpinAuthorization, authorize_spins
 from services.session.config import Config
 from services.session.errors import LaunchCodeInvalid, SessionNotFound, TokenInvalid
+from services.session.limits_handlers import LimitsHandlers
 from services.session.messages import (
     authorization_fields,
     parse_launch,
+    parse_modes,
     parse_spin,
     write_created,
     write_session,
+    write_spin,
 )
-from services.session.policy import Policy, limits_for
-from services.session.store import Session, SpinAsk
+from services.session.policies import PolicyBook
+from services.session.policy import Limits, limits_for
+from services.session.sessions import Launch
+from services.session.spins_store import SpinAsk
+from services.session.store import Session
 
 if TYPE_CHECKING:  # the name exists in the type stubs only
     from reelmesh.wallet.v1.wallet_pb2_grpc import WalletServiceAsyncStub
 
 Context = grpc.aio.ServicerContext[Any, Any]
 BATCH_SIZE_MAX = 200
+KNOWN_COUNTED_MAX = 100_000
 
 
-class Handlers(session_pb2_grpc.SessionServiceServicer):
-    """SessionService."""
+class Handlers(LimitsHandlers):
+    """SessionService: sessions and spins here, the rest in its base."""
 
     def __init__(
         self,
         *,
         engine: AsyncEngine,
         wallet: "WalletServiceAsyncStub",
-        policies: Mapping[str, Policy],
+        policies: PolicyBook,
         config: Config,
     ) -> None:
         self._engine = engine
         self._wallet = wallet
         self._policies = policies
         self._config = config
+        # A session that is counted stays so. Bounded: forgetting costs a statement.
+        self._known_counted: set[bytes] = set()
         # Key: the token's hash, so the session. Of the account only the statement knows, and keeps to it too.
         self.spins: Batcher[SpinAsk, SpinAuthorization] = Batcher(
             "session.authorize",
@@ -66,18 +75,13 @@ class Handlers(session_pb2_grpc.SessionServiceServicer):
         self, request: session_pb2.CreateSessionRequest, context: Context
     ) -> session_pb2.CreateSessionResponse:
         launch = parse_launch(request)
-        limits = limits_for(
-            self._policies,
-            jurisdiction=launch.jurisdiction,
-            real=request.kind == account_kind_pb2.ACCOUNT_KIND_REAL,
-            env=self._config.env,
-            currency_code=launch.currency_code,
-            cycle_min_ms=launch.cycle_min_ms,
-            stake_max_minor=launch.stake_max_minor,
-        )
+        limits = self._limits(launch, request)
+        if not self._policies.recorded:
+            raise Unavailable()
+        code_key = self._config.code_key
         async with transaction(self._engine, "session.find_launched") as conn:
-            session = await sessions.find_launched(conn, launch)
-        if session is None:
+            launched = await sessions.find_launched(conn, launch, code_key=code_key)
+        if launched is None:
             # Before the transaction, never inside: a slow wallet must hold no lock.
             opened = await self._wallet.OpenAccount(
                 wallet_pb2.OpenAccountRequest(
@@ -88,16 +92,31 @@ class Handlers(session_pb2_grpc.SessionServiceServicer):
                 )
             )
             async with transaction(self._engine, "session.create") as conn:
-                session = await sessions.open_session(
+                launched = await sessions.open_session(
                     conn,
                     launch,
                     account_id=opened.account.account_id,
                     limits=limits,
-                    code_key=self._config.code_key,
+                    code_key=code_key,
                     traceparent=traceparent(),
                 )
-        code = "" if session.code_spent else sessions.launch_code(self._config.code_key, session.session_id)
-        return write_created(session, code)
+        return write_created(launched)
+
+    def _limits(self, launch: Launch, request: session_pb2.CreateSessionRequest) -> Limits:
+        return limits_for(
+            self._policies.served,
+            jurisdiction=launch.jurisdiction,
+            real=request.kind == account_kind_pb2.ACCOUNT_KIND_REAL,
+            env=self._config.env,
+            currency_code=launch.currency_code,
+            cycle_min_ms=launch.cycle_min_ms,
+            stake_max_minor=launch.stake_max_minor,
+            loss_max_minor=launch.loss_max_minor,
+            check_interval_ms=launch.check_interval_ms,
+            session_life_ms=launch.session_life_ms,
+            player_tier=launch.player_tier,
+            modes=parse_modes(request),
+        )
 
     async def ExchangeCode(
         self, request: session_pb2.ExchangeCodeRequest, context: Context
@@ -106,7 +125,8 @@ class Handlers(session_pb2_grpc.SessionServiceServicer):
             raise LaunchCodeInvalid()
         async with transaction(self._engine, "session.exchange") as conn:
             token, session = await sessions.exchange_code(conn, request.launch_code)
-        return session_pb2.ExchangeCodeResponse(token=token, session=write_session(session))
+            play = await self.status(conn, session)
+        return session_pb2.ExchangeCodeResponse(token=token, session=write_session(session), play=play)
 
     async def Authorize(
         self, request: session_pb2.AuthorizeRequest, context: Context
@@ -136,7 +156,24 @@ class Handlers(session_pb2_grpc.SessionServiceServicer):
     ) -> session_pb2.GetSessionResponse:
         async with transaction(self._engine, "session.get") as conn:
             session = await _named_session(conn, request)
-        return session_pb2.GetSessionResponse(session=write_session(session))
+            play = await self.status(conn, session) if request.play_wanted else None
+        return session_pb2.GetSessionResponse(session=write_session(session), play=play)
+
+    async def ExplainSpin(
+        self, request: session_pb2.ExplainSpinRequest, context: Context
+    ) -> session_pb2.ExplainSpinResponse:
+        """One spin's authorisation, for people."""
+        operator_id = require_text(request.operator_id, "operator_id")
+        request_id = require_uuid(request.request_id, "request_id")
+        if request.account_id <= 0:
+            raise FieldMissing(field="account_id")
+        response = session_pb2.ExplainSpinResponse()
+        async with transaction(self._engine, "session.explain_spin") as conn:
+            spin = await store.find_spin(conn, account_id=request.account_id, request_id=request_id)
+            session = spin and await store.find_session(conn, session_id=spin.session_id)
+        if spin and session and session.operator_id == operator_id:
+            response.record.CopyFrom(write_spin(str(request_id), spin, session))
+        return response
 
     async def CloseSession(
         self, request: session_pb2.CloseSessionRequest, context: Context
@@ -147,8 +184,15 @@ class Handlers(session_pb2_grpc.SessionServiceServicer):
         return session_pb2.CloseSessionResponse(session=write_session(session))
 
     async def _authorize_batch(self, asks: Sequence[SpinAsk]) -> Sequence[Answer]:
+        if len(self._known_counted) > KNOWN_COUNTED_MAX:
+            self._known_counted.clear()
         async with hot_statements(self._engine, "session.authorize") as conn:
-            return await authorize_spins(conn, asks, mint_age_ms=self._config.spin_deadline_ms)
+            return await authorize_spins(
+                conn,
+                asks,
+                mint_age_ms=self._config.spin_deadline_ms,
+                known_counted=self._known_counted,
+            )
 
 
 async def _named_session(
@@ -199,14 +243,19 @@ def _event(row: OutboxRow, session: Session, parent: str) -> events_pb2.Event:
             "jurisdiction": session.jurisdiction,
             "stake_max_minor": session.stake_max_minor,
             "cycle_min_ms": session.cycle_min_ms,
+            "policy_version": session.policy_version,
+            "policy_hash": session.policy_hash,
             "expire_time": session.expire_time,
         }
+    elif row.kind == "session.reality_check":
+        facts |= row.payload["facts"]
     else:
         facts["close_time"] = session.close_time
     return events_pb2.Event(
         event_type=row.kind,
         operator_id=session.operator_id,
         account_id=session.account_id,
+        player_id=session.player_id,
         session_id=session.session_id,
         payload_json=msgspec.json.encode(facts),
         traceparent=parent,

@@ -1,6 +1,7 @@
 """Protobuf <-> the session service's own rows: every check of a request's fields is here."""
 
 import re
+from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
 from google.protobuf.duration_pb2 import Duration
@@ -20,10 +21,14 @@ from services.common.fields import (
 from services.common.times import timestamp_fields
 from services.session.authorizations import SpinAuthorization
 from services.session.errors import TokenInvalid
-from services.session.policy import CYCLE_MIN_MS_MAX
-from services.session.sessions import SESSION_LIFE_MS_DEFAULT, SESSION_LIFE_MS_MAX, Launch, secret_hash
-from services.session.store import Session, SpinAsk
+from services.session.policy import CHECK_MS_MIN, CYCLE_MIN_MS_MAX, SESSION_MS_MAX, Feature, GameMode
+from services.session.sessions import JOINED_PREFIX, Launch, Launched, secret_hash
+from services.session.spins_store import SpinAsk
+from services.session.store import Session, StoredSpin
 
+MODE_DEFAULT: Final = "base"
+MODE_LENGTH_MAX: Final = 32
+_DECIMAL: Final = re.compile(r"[0-9]{1,9}(\.[0-9]{1,12})?")
 _LANGUAGE: Final = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{1,8}){0,3}")
 
 
@@ -45,27 +50,44 @@ def parse_launch(request: session_pb2.CreateSessionRequest) -> Launch:
         kind=require_enum(request.kind, "kind", account_kind_pb2.AccountKind),
         language_code=language_code,
         jurisdiction=require_text(request.jurisdiction, "jurisdiction", 16) if request.jurisdiction else "",
-        stake_max_minor=_stake_max_minor(request),
-        cycle_min_ms=(
-            _duration_ms(request.cycle_min_duration, "cycle_min_duration", 0, CYCLE_MIN_MS_MAX)
-            if request.HasField("cycle_min_duration")
-            else 0
-        ),
-        session_life_ms=(
-            _duration_ms(request.session_duration, "session_duration", 1000, SESSION_LIFE_MS_MAX)
-            if request.HasField("session_duration")
-            else SESSION_LIFE_MS_DEFAULT
-        ),
+        stake_max_minor=amount_minor(request, "stake_max", request.currency_code),
+        cycle_min_ms=optional_ms(request, "cycle_min_duration", 0, CYCLE_MIN_MS_MAX) or 0,
+        session_life_ms=optional_ms(request, "session_duration", 1000, SESSION_MS_MAX),
+        loss_max_minor=amount_minor(request, "loss_limit", request.currency_code),
+        check_interval_ms=optional_ms(request, "reality_check_interval", CHECK_MS_MIN, SESSION_MS_MAX),
+        player_tier=require_text(request.player_tier, "player_tier", 32) if request.player_tier else "",
     )
 
 
-def _stake_max_minor(request: session_pb2.CreateSessionRequest) -> int | None:
-    if not request.HasField("stake_max"):
+def parse_modes(request: session_pb2.CreateSessionRequest) -> list[GameMode]:
+    """The game's modes. Errors: FIELD_INVALID for what is no decimal."""
+    modes = []
+    for mode in request.modes:
+        try:
+            if not (_DECIMAL.fullmatch(mode.cost) and _DECIMAL.fullmatch(mode.rtp_target)):
+                raise InvalidOperation
+            cost, rtp_target = Decimal(mode.cost), Decimal(mode.rtp_target)
+        except InvalidOperation:
+            raise FieldInvalid(field="modes", problem="not a decimal") from None
+        modes.append(GameMode(require_text(mode.mode, "modes.mode", MODE_LENGTH_MAX), cost, rtp_target))
+    return modes
+
+
+def amount_minor(message: Any, field: str, currency_code: str) -> int | None:
+    """An amount that may be absent. Errors: as require_money; FIELD_INVALID in another currency."""
+    if not message.HasField(field):
         return None
-    currency_code, stake_max_minor = require_money(request.stake_max, "stake_max")
-    if currency_code != request.currency_code:
-        raise FieldInvalid(field="stake_max", problem="not in the session's currency")
-    return stake_max_minor
+    given_code, minor = require_money(getattr(message, field), field)
+    if given_code != currency_code:
+        raise FieldInvalid(field=field, problem="not in the session's currency")
+    return minor
+
+
+def optional_ms(message: Any, field: str, ms_min: int, ms_max: int) -> int | None:
+    """A duration that may be absent, ms. Errors: FIELD_INVALID."""
+    if not message.HasField(field):
+        return None
+    return _duration_ms(getattr(message, field), field, ms_min, ms_max)
 
 
 def _duration_ms(duration: Duration, field: str, ms_min: int, ms_max: int) -> int:
@@ -83,7 +105,17 @@ def parse_spin(request: session_pb2.AuthorizeRequest) -> SpinAsk:
         raise TokenInvalid()
     request_id = require_uuid_text(request.request_id, "request_id")
     currency_code, stake_minor = require_money(request.stake, "stake")
-    return SpinAsk(secret_hash(request.token), request_id, currency_code, stake_minor)
+    mode = require_text(request.mode, "mode", MODE_LENGTH_MAX) if request.mode else MODE_DEFAULT
+    features = (Feature.AUTOPLAY if request.autoplay else 0) | (Feature.TURBO if request.turbo else 0)
+    return SpinAsk(
+        secret_hash(request.token),
+        request_id,
+        currency_code,
+        stake_minor,
+        mode,
+        int(features),
+        request.token.startswith(JOINED_PREFIX),
+    )
 
 
 def write_session(session: Session) -> session_pb2.Session:
@@ -99,12 +131,14 @@ def write_session(session: Session) -> session_pb2.Session:
         state=session_pb2.SessionState.ValueType(session.state),
         language_code=session.language_code,
         jurisdiction=session.jurisdiction,
-        cycle_min_duration=Duration(
-            seconds=session.cycle_min_ms // 1000, nanos=session.cycle_min_ms % 1000 * 1_000_000
-        ),
+        cycle_min_duration=duration(session.cycle_min_ms),
+        policy_version=session.policy_version,
+        policy_hash=session.policy_hash,
+        counted=session.counted,
+        keeps_open_rounds=session.keeps_open_rounds,
     )
     if session.stake_max_minor is not None:
-        message.stake_max.CopyFrom(_money(session.currency_code, session.stake_max_minor))
+        message.stake_max.CopyFrom(money(session.currency_code, session.stake_max_minor))
     message.create_time.FromDatetime(session.create_time)
     message.expire_time.FromDatetime(session.expire_time)
     if session.close_time is not None:
@@ -112,12 +146,14 @@ def write_session(session: Session) -> session_pb2.Session:
     return message
 
 
-def write_created(session: Session, launch_code: str) -> session_pb2.CreateSessionResponse:
+def write_created(launched: Launched) -> session_pb2.CreateSessionResponse:
     """The message of an opened session and the way in."""
     expire_time = Timestamp()
-    expire_time.FromDatetime(session.code_expire_time)
+    expire_time.FromDatetime(launched.code_expire_time)
     return session_pb2.CreateSessionResponse(
-        session=write_session(session), launch_code=launch_code, launch_code_expire_time=expire_time
+        session=write_session(launched.session),
+        launch_code=launched.code,
+        launch_code_expire_time=expire_time,
     )
 
 
@@ -134,8 +170,28 @@ def authorization_fields(spin: SpinAuthorization) -> dict[str, Any]:
         "stake": {"currency_code": spin.currency_code, "amount_minor": spin.stake_minor},
         "mint": spin.mint,
         "authorize_time": timestamp_fields(spin.authorize_time),
+        "mode": spin.mode,
+        "counted": spin.counted,
     }
 
 
-def _money(currency_code: str, amount_minor: int) -> money_pb2.Money:
+def write_spin(request_id: str, spin: StoredSpin, session: Session) -> session_pb2.SpinRecord:
+    """The message of a stored authorisation."""
+    record = session_pb2.SpinRecord(
+        request_id=request_id,
+        session=write_session(session),
+        stake=money(session.currency_code, spin.stake_minor),
+        mode=spin.mode,
+    )
+    record.authorize_time.FromDatetime(spin.authorize_time)
+    return record
+
+
+def duration(ms: int) -> Duration:
+    """Of milliseconds."""
+    return Duration(seconds=ms // 1000, nanos=ms % 1000 * 1_000_000)
+
+
+def money(currency_code: str, amount_minor: int) -> money_pb2.Money:
+    """An amount as its message."""
     return money_pb2.Money(currency_code=currency_code, amount_minor=amount_minor)

@@ -1,16 +1,16 @@
 """Every SQL statement of the session service. Tokens and launch codes are met here only as SHA-256."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from enum import IntEnum
-from functools import cache
 from typing import NamedTuple
 from uuid import UUID
 
-from sqlalchemy import TextClause, text
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from services.common import arrays
 from services.common.db import Connection
 
 
@@ -45,13 +45,32 @@ class Session(NamedTuple):
     expire_time: datetime
     close_time: datetime | None
     state: int
+    policy_version: int
+    policy_hash: str
+    loss_max_minor: int | None
+    check_interval_ms: int | None
+    lock_out_ms: int
+    idle_max_ms: int | None
+    features_forbidden: int
+    modes_allowed: Sequence[str] | None
+    counted: bool
+    staked_minor: int
+    returned_minor: int
+    joins: bool
+    keeps_open_rounds: bool
+    idle_end_time: datetime | None
 
 
-_SESSION = """
+_IDLE_END = "greatest(create_time, authorize_time_last, keep_alive_time) + idle_max_ms * interval '1 ms'"
+_OPEN = f"(end_state is null and least(expire_time, {_IDLE_END}) > clock_timestamp())"
+_SESSION = f"""
   session_id::text, operator_id, request_id::text, fingerprint, player_id, account_id, kind, game_id,
   currency_code, language_code, jurisdiction, stake_max_minor, cycle_min_ms, code_expire_time,
-  token_hash is not null, create_time, expire_time, close_time,
-  case when end_state is not null then end_state when expire_time <= clock_timestamp() then 3 else 1 end"""
+  token_hash is not null and not joins, create_time, expire_time, close_time,
+  case when end_state is not null then end_state when {_OPEN} then 1 else 3 end,
+  policy_version, policy_hash, loss_max_minor, check_interval_ms, lock_out_ms, idle_max_ms,
+  features_forbidden, modes_allowed, counted, staked_minor, returned_minor, joins, keeps_open_rounds,
+  {_IDLE_END}"""
 
 
 _LIST_SESSIONS = text(f"select {_SESSION} from session where session_id = any(cast(:session_ids as uuid[]))")
@@ -76,6 +95,18 @@ class NewSession(NamedTuple):
     code_hash: bytes
     code_life_s: int
     session_life_ms: int
+    token_hash: bytes | None
+    policy_version: int
+    policy_hash: str
+    loss_max_minor: int | None
+    check_interval_ms: int | None
+    lock_out_ms: int
+    idle_max_ms: int | None
+    features_forbidden: int
+    modes_allowed: list[str] | None
+    counted: bool
+    joins: bool
+    keeps_open_rounds: bool
 
 
 async def find_session_by_request(
@@ -90,11 +121,12 @@ async def find_session_by_request(
     )
 
 
-async def find_session_by_token(conn: AsyncConnection, *, token_hash: bytes) -> Session | None:
-    """The session of a token, ended or not."""
-    return await _find(
-        conn, f"select {_SESSION} from session where token_hash = :token_hash", token_hash=token_hash
-    )
+async def find_session_by_token(conn: AsyncConnection, *, token_hash: bytes, joined: bool) -> Session | None:
+    """The session of a token, ended or not. `joined`: the token is one of several."""
+    where = "token_hash = :token_hash and not joins"
+    if joined:
+        where = "session_id = (select e.session_id from session_entry e where e.token_hash = :token_hash)"
+    return await _find(conn, f"select {_SESSION} from session where {where}", token_hash=token_hash)
 
 
 async def find_session(conn: AsyncConnection, *, session_id: UUID) -> Session | None:
@@ -104,30 +136,37 @@ async def find_session(conn: AsyncConnection, *, session_id: UUID) -> Session | 
     )
 
 
+async def read_clock(conn: AsyncConnection) -> datetime:
+    """The time by which everything here is judged."""
+    now: datetime = (await conn.execute(text("select clock_timestamp()"))).scalar_one()
+    return now
+
+
 async def list_sessions(conn: Connection, *, session_ids: Iterable[str]) -> list[Session]:
     """The sessions of many ids, in no order."""
-    rows = await conn.execute(_LIST_SESSIONS, {"session_ids": _array(session_ids)})
+    rows = await conn.execute(_LIST_SESSIONS, {"session_ids": arrays.plain(session_ids)})
     return [Session._make(row) for row in rows]
 
 
-async def lock_launch(conn: AsyncConnection, *, account_id: int, game_id: str) -> None:
-    """Waits for its turn to launch this account at this game; the turn ends with the transaction."""
+async def lock_launch(conn: AsyncConnection, *, account_id: int) -> None:
+    """Waits for its turn to launch this account or to set its limits; the turn ends with the transaction."""
     await conn.execute(
         text("select pg_advisory_xact_lock(hashtextextended(:launched, 0))"),
-        {"launched": f"launch/{account_id}/{game_id}"},
+        {"launched": f"launch/{account_id}"},
     )
 
 
-async def lock_active_session(conn: AsyncConnection, *, account_id: int, game_id: str) -> UUID | None:
-    """Locks the session that a new one of this account and game replaces: there is at most one."""
-    row = await conn.execute(
-        text("""
-        select session_id from session
+async def lock_active_session(conn: AsyncConnection, *, account_id: int, game_id: str) -> Session | None:
+    """Locks the session that a new one of this account and game joins or replaces: there is at most one."""
+    return await _find(
+        conn,
+        f"""
+        select {_SESSION} from session
         where account_id = :account_id and game_id = :game_id and close_time is null
-        order by session_id for no key update"""),
-        {"account_id": account_id, "game_id": game_id},
+        order by session_id for no key update""",
+        account_id=account_id,
+        game_id=game_id,
     )
-    return row.scalar_one_or_none()
 
 
 async def lock_session(conn: AsyncConnection, *, session_id: UUID) -> None:
@@ -162,13 +201,17 @@ async def insert_session(conn: AsyncConnection, new: NewSession) -> Session | No
         f"""
         insert into session (session_id, operator_id, request_id, fingerprint, player_id, account_id, kind,
           game_id, currency_code, language_code, jurisdiction, stake_max_minor, cycle_min_ms, code_hash,
-          code_expire_time, authorize_time_last, create_time, expire_time)
+          code_expire_time, authorize_time_last, create_time, expire_time, token_hash, policy_version,
+          policy_hash, loss_max_minor, check_interval_ms, lock_out_ms, idle_max_ms, features_forbidden,
+          modes_allowed, counted, joins, keeps_open_rounds)
         select :session_id, :operator_id, :request_id, :fingerprint, :player_id, :account_id, :kind, :game_id,
           :currency_code, :language_code, :jurisdiction, :stake_max_minor, :cycle_min_ms, :code_hash,
           clock.now + least(make_interval(secs => :code_life_s), :session_life_ms * interval '1 ms'),
           (select max(s.authorize_time_last) from session s
            where s.account_id = :account_id and s.game_id = :game_id),
-          clock.now, clock.now + :session_life_ms * interval '1 ms'
+          clock.now, clock.now + :session_life_ms * interval '1 ms', :token_hash, :policy_version,
+          :policy_hash, :loss_max_minor, :check_interval_ms, :lock_out_ms, :idle_max_ms, :features_forbidden,
+          cast(:modes_allowed as text[]), :counted, :joins, :keeps_open_rounds
         from (select clock_timestamp() as now) clock
         on conflict do nothing
         returning {_SESSION}""",
@@ -189,182 +232,123 @@ async def spend_code(
         f"""
         update session set token_hash = :token_hash
         where code_hash = :code_hash {unspent} and code_expire_time > clock_timestamp() and close_time is null
+          and not joins
         returning {_SESSION}""",
         code_hash=code_hash,
         token_hash=token_hash,
     )
 
 
+class Entry(NamedTuple):
+    """A launch of a session that several may join; `token_hash` is None until its code is spent."""
+
+    entry_id: UUID
+    session_id: UUID
+    operator_id: str
+    request_id: UUID
+    fingerprint: bytes
+    code_hash: bytes
+    code_expire_time: datetime | None
+    token_hash: bytes | None
+
+
+_ENTRY = "entry_id, session_id, operator_id, request_id, fingerprint, code_hash, code_expire_time, token_hash"
+
+
+async def insert_entry(conn: AsyncConnection, new: Entry, *, code_life_s: int) -> Entry | None:
+    """A launch that joins a session, or begins one that may be joined; None when its request id is known."""
+    row = await conn.execute(
+        text(f"""
+        insert into session_entry ({_ENTRY})
+        values (:entry_id, :session_id, :operator_id, :request_id, :fingerprint, :code_hash,
+          clock_timestamp() + make_interval(secs => :code_life_s), null)
+        on conflict do nothing returning {_ENTRY}"""),
+        {**new._asdict(), "code_life_s": code_life_s},
+    )
+    found = row.one_or_none()
+    return None if found is None else Entry._make(found)
+
+
+async def find_entry(conn: AsyncConnection, *, operator_id: str, request_id: UUID) -> Entry | None:
+    """The launch of a request, where it is one of several of its session."""
+    row = await conn.execute(
+        text(f"""
+        select {_ENTRY} from session_entry where operator_id = :operator_id and request_id = :request_id"""),
+        {"operator_id": operator_id, "request_id": request_id},
+    )
+    found = row.one_or_none()
+    return None if found is None else Entry._make(found)
+
+
+async def spend_entry(
+    conn: AsyncConnection, *, code_hash: bytes, token_hash: bytes, once: bool = True
+) -> Session | None:
+    """As spend_code, for one of several launches of a session."""
+    unspent = "and e.token_hash is null" if once else ""
+    spent = await conn.execute(
+        text(f"""
+        update session_entry e set token_hash = :token_hash from session s
+        where e.code_hash = :code_hash {unspent} and e.code_expire_time > clock_timestamp()
+          and s.session_id = e.session_id and s.close_time is null and s.expire_time > clock_timestamp()
+        returning e.session_id"""),
+        {"code_hash": code_hash, "token_hash": token_hash},
+    )
+    session_id = spent.scalar_one_or_none()
+    return None if session_id is None else await find_session(conn, session_id=session_id)
+
+
+async def update_keep_alive(conn: AsyncConnection, *, session_id: UUID) -> bool:
+    """Puts off the end for silence; False when the session has ended, for whatever reason."""
+    result = await conn.execute(
+        text(f"""
+        update session set keep_alive_time = clock_timestamp()
+        where session_id = :session_id and {_OPEN} returning 1"""),
+        {"session_id": session_id},
+    )
+    return result.first() is not None
+
+
 async def insert_outbox(
-    conn: AsyncConnection, *, kind: str, session_id: UUID | str, traceparent: str
+    conn: AsyncConnection,
+    *,
+    kind: str,
+    session_id: UUID | str,
+    traceparent: str,
+    facts: Mapping[str, object] | None = None,
 ) -> None:
-    """Records what happened to a session; the relay reads the facts by its id."""
-    payload = {"session_ids": [str(session_id)], "traceparents": [traceparent]}
+    """Records what happened to a session; the relay reads the session by its id.
+
+    `facts`: what else is told.
+    """
+    payload = {"session_ids": [str(session_id)], "traceparents": [traceparent], "facts": facts or {}}
     await conn.execute(
         text("insert into outbox (kind, payload) values (:kind, cast(:payload as json))"),
         {"kind": kind, "payload": json.dumps(payload)},
     )
 
 
-class SpinAsk(NamedTuple):
-    """A spin to authorise; the amount in minor units."""
+class StoredSpin(NamedTuple):
+    """A row of spin_authorization."""
 
-    token_hash: bytes
-    request_id: str
-    currency_code: str
+    session_id: UUID
     stake_minor: int
-
-
-class Verdict(NamedTuple):
-    """What the session row says to one ask. Only ALLOWED has stored something."""
-
-    verdict: str
-    session_id: str
-    operator_id: str
-    player_id: str
-    account_id: int
-    kind: int
-    game_id: str
-    currency_code: str
-    stake_max_minor: int | None
-    retry_after_ms: int
-    authorize_time: datetime | None
-
-
-_AUTHORIZE = """
-with input as materialized (
-  select t.* from unnest(cast(:token_hashes as bytea[]), cast(:request_ids as uuid[]),
-    cast(:currency_codes as text[]), cast(:stakes_minor as bigint[]))
-    with ordinality as t(token_hash, request_id, currency_code, stake_minor, ord)),
--- In the order of the ids, as close and create take them: two batches cannot deadlock. After a wait a locking
--- read returns the newest committed row, so no verdict is made on a session that was closed meanwhile.
-locked as materialized (
-  select token_hash, session_id, operator_id, player_id, account_id, kind, game_id, currency_code,
-    stake_max_minor, cycle_min_ms, authorize_time_last, expire_time, end_state
-  from session where token_hash = any(cast(:token_hashes as bytea[])) order by session_id {lock}),
--- Read once, after the last lock (the count needs them all): authorize_time is before any later close_time.
-clock as materialized (select clock_timestamp() as now, count(*) as sessions from locked),
-judged as materialized (
-  select i.ord, i.request_id, i.stake_minor, c.now, l.session_id, l.operator_id, l.player_id, l.account_id,
-    l.kind, l.game_id, l.currency_code, l.stake_max_minor,
-    l.authorize_time_last + l.cycle_min_ms * interval '1 ms' as cycle_end_time,
-    case
-      when l.session_id is null then 'TOKEN_INVALID'
-      when row_number() over (partition by l.account_id order by i.ord) > {per_account} then 'DEFERRED'
-      when l.end_state = 2 then 'SESSION_CLOSED'
-      when l.end_state = 4 then 'SESSION_REPLACED'
-      when l.expire_time <= c.now then 'SESSION_EXPIRED'
-      when i.currency_code <> l.currency_code then 'CURRENCY_MISMATCH'
-      when i.stake_minor > l.stake_max_minor then 'STAKE_ABOVE_LIMIT'
-      when c.now < l.authorize_time_last + l.cycle_min_ms * interval '1 ms' then 'SPIN_TOO_EARLY'
-      else 'ALLOWED' end as verdict
-  from input i cross join clock c left join locked l on l.token_hash = i.token_hash),
--- The arbiter of R4: a known id returns no row, so nothing below moves for it. Ordered: two batches with the
--- same ids, through different sessions of an account, wait for each other in one direction only.
-ins as (
-  insert into spin_authorization (account_id, request_id, session_id, stake_minor, authorize_time)
-  select account_id, request_id, session_id, stake_minor, now from judged
-  where verdict = 'ALLOWED' order by account_id, request_id
-  on conflict do nothing
-  returning account_id, request_id, session_id, authorize_time),
-touched as (
-  update session s set authorize_time_last = n.authorize_time from ins n where s.session_id = n.session_id)
-select case when j.verdict = 'ALLOWED' and n.request_id is null then 'KNOWN' else j.verdict end,
-  j.session_id::text, j.operator_id, j.player_id, j.account_id, j.kind, j.game_id, j.currency_code,
-  j.stake_max_minor, coalesce(ceil(extract(epoch from j.cycle_end_time - j.now) * 1000), 0)::bigint,
-  n.authorize_time
-from judged j left join ins n on n.account_id = j.account_id and n.request_id = j.request_id
-  and n.session_id = j.session_id and j.verdict = 'ALLOWED'
-order by j.ord"""
-
-
-@cache
-def _authorize(*, row_lock: bool, one_per_account: bool) -> TextClause:
-    lock = "for no key update" if row_lock else ""
-    return text(_AUTHORIZE.format(lock=lock, per_account=1 if one_per_account else 1_000_000))
-
-
-async def authorize(
-    conn: Connection, asks: Sequence[SpinAsk], *, row_lock: bool = True, one_per_account: bool = True
-) -> list[Verdict]:
-    """Judges many spins and stores the allowed ones, in one statement; a verdict per ask, in its order.
-
-    KNOWN: allowed, but the id was there before. DEFERRED: not judged, an earlier ask is of the same account.
-    `row_lock=False` and `one_per_account=False` are for the tests that show what each prevents.
-    """
-    rows = await conn.execute(
-        _authorize(row_lock=row_lock, one_per_account=one_per_account),
-        {
-            # Text literals: psycopg's list dumper costs several times more Python.
-            "token_hashes": _array(f'"\\\\x{ask.token_hash.hex()}"' for ask in asks),
-            "request_ids": _array(ask.request_id for ask in asks),
-            "currency_codes": _array(ask.currency_code for ask in asks),
-            "stakes_minor": _array(str(ask.stake_minor) for ask in asks),
-        },
-    )
-    return [Verdict._make(row) for row in rows]
-
-
-class KnownKey(NamedTuple):
-    """Where to look for an authorisation, and through which session it is asked for."""
-
-    account_id: int
-    request_id: str
-    session_id: str
-
-
-class KnownSpin(NamedTuple):
-    """A stored authorisation with the session that authorised it."""
-
-    session_id: str
-    operator_id: str
-    player_id: str
-    kind: int
-    game_id: str
-    currency_code: str
-    stake_minor: int
+    mode: str
     authorize_time: datetime
-    mint: bool
 
 
-_FIND_KNOWN = text("""
-with input as materialized (
-  select t.* from unnest(cast(:account_ids as bigint[]), cast(:request_ids as uuid[]),
-    cast(:session_ids as uuid[])) with ordinality as t(account_id, request_id, session_id, ord))
-select a.session_id::text, s.operator_id, s.player_id, s.kind, s.game_id, s.currency_code, a.stake_minor,
-  a.authorize_time,
-  -- An id that another session authorised never mints: that session was replaced, or this token's was.
-  a.session_id = i.session_id and s.close_time is null and s.expire_time > clock_timestamp()
-    and clock_timestamp() < a.authorize_time + :mint_age_ms * interval '1 ms'
-from input i
--- "offset 0" keeps it one look-up per id whatever the planner thinks of the table's size.
-left join lateral (
-  select k.session_id, k.stake_minor, k.authorize_time from spin_authorization k
-  where k.account_id = i.account_id and k.request_id = i.request_id offset 0) a on true
-left join session s on s.session_id = a.session_id
-order by i.ord""")
-
-
-async def find_known_spins(
-    conn: Connection, keys: Sequence[KnownKey], *, mint_age_ms: int
-) -> list[KnownSpin | None]:
-    """The stored authorisation of each key, or None; `mint` while younger than `mint_age_ms` and open."""
-    rows = await conn.execute(
-        _FIND_KNOWN,
-        {
-            "account_ids": _array(str(key.account_id) for key in keys),
-            "request_ids": _array(key.request_id for key in keys),
-            "session_ids": _array(key.session_id for key in keys),
-            "mint_age_ms": mint_age_ms,
-        },
-    )
-    return [None if row[0] is None else KnownSpin._make(row) for row in rows]
+async def find_spin(conn: AsyncConnection, *, account_id: int, request_id: UUID) -> StoredSpin | None:
+    """The stored authorisation of one spin; None when there is none."""
+    row = (
+        await conn.execute(
+            text("""
+            select session_id, stake_minor, mode, authorize_time from spin_authorization
+            where account_id = :account_id and request_id = :request_id"""),
+            {"account_id": account_id, "request_id": request_id},
+        )
+    ).one_or_none()
+    return None if row is None else StoredSpin._make(row)
 
 
 async def _find(conn: AsyncConnection, sql: str, **values: object) -> Session | None:
     row = (await conn.execute(text(sql), values)).one_or_none()
     return None if row is None else Session._make(row)
-
-
-def _array(items: Iterable[str]) -> str:
-    return "{" + ",".join(items) + "}"

@@ -5,17 +5,16 @@ and exceptions are not recorded: their texts may show what nobody may see yet (R
 """
 
 import random
+import re
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 from opentelemetry import trace
 from opentelemetry.trace import Link, NonRecordingSpan, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 from opentelemetry.util.types import AttributeValue
 
-# The attribute that has a span kept whatever the sampler said of its trace; its value says why.
-KEEP: Final = "reelmesh.keep"
-
+_TRACEPARENT = re.compile("00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
 _SAMPLED, _DROPPED = TraceFlags(TraceFlags.SAMPLED), TraceFlags(TraceFlags.DEFAULT)
 
 
@@ -55,6 +54,11 @@ class Span(trace.Span):
         self.status = Status(StatusCode.UNSET)
         self.start_time = time.time_ns()
         self.end_time: int | None = None
+
+    @property
+    def traceparent(self) -> str:
+        """As W3C writes it."""
+        return traceparent_of(self.context)
 
     def get_span_context(self) -> SpanContext:
         return self.context
@@ -111,13 +115,14 @@ class Tracer:
         kind: SpanKind = SpanKind.INTERNAL,
         attributes: Mapping[str, AttributeValue] | None = None,
         links: Sequence[Link] = (),
+        keep: bool = False,
     ) -> Span | Dropped:
         """A span that follows its parent; a root with links follows its links, another the ratio.
 
-        So the batch that served a kept item is kept. A span with the KEEP attribute always is.
+        So the batch that served a kept item is kept. `keep`: whatever was decided about its trace.
         """
         trace_id = parent.trace_id if parent.is_valid else random.getrandbits(128) or 1
-        if attributes is not None and KEEP in attributes:
+        if keep:
             sampled = True
         elif parent.is_valid:
             sampled = parent.trace_flags.sampled
@@ -139,6 +144,16 @@ class Tracer:
             links=links,
         )
 
+    def start_under(
+        self, parent: str, name: str, *, kind: SpanKind, attributes: Mapping[str, AttributeValue]
+    ) -> Span | Dropped:
+        """A span under a traceparent, else under the current span, else a root."""
+        current = trace.get_current_span()
+        context = context_of(parent) if parent else current.get_span_context()
+        if context.is_valid and not context.trace_flags.sampled:
+            return current if not parent and type(current) is Dropped else Dropped(context, parent)
+        return self.start(name, parent=context, kind=kind, attributes=attributes)
+
     def shutdown(self) -> None:
         """Sends what is buffered; blocks."""
         if self._processor is not None:
@@ -150,3 +165,18 @@ def traceparent_of(context: SpanContext) -> str:
     if not context.is_valid:
         return ""
     return f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"
+
+
+def context_of(traceparent: str) -> SpanContext:
+    """What a W3C traceparent names; the invalid context when it is malformed."""
+    found = _TRACEPARENT.fullmatch(traceparent)
+    if found is None:
+        return trace.INVALID_SPAN_CONTEXT
+    return SpanContext(int(found[1], 16), int(found[2], 16), True, TraceFlags(int(found[3], 16)))
+
+
+def traceparent() -> str:
+    """The current span as a W3C traceparent; empty outside of any."""
+    span = trace.get_current_span()
+    # Spans are of an abstract class, for which isinstance is a search.
+    return span.traceparent if type(span) is Dropped else traceparent_of(span.get_span_context())

@@ -7,12 +7,13 @@ from reelmesh.wallet.v1 import wallet_pb2_grpc
 
 from services.common.outbox import Relay
 from services.common.service import Runtime, run
-from services.wallet import auditor, counters, currencies, months, operator_wallet
+from services.wallet import auditor, counters, currencies, months, operator_wallet, watches
 from services.wallet.auditor import Auditor
 from services.wallet.config import Config
 from services.wallet.external import ExternalRounds
 from services.wallet.handlers import Handlers
 from services.wallet.outbox_events import to_events
+from services.watching import database
 
 
 async def compose(runtime: Runtime[Config]) -> None:
@@ -23,17 +24,17 @@ async def compose(runtime: Runtime[Config]) -> None:
     handlers = Handlers(runtime.engine, seal_key=config.seal_key, external=external)
     relay = Relay(
         source="wallet",
-        engine=runtime.engine,
+        engine=runtime.direct_engine,
         events=runtime.stub("events", events_pb2_grpc.EventServiceStub),
         to_events=to_events,
         keep_s=auditor.OUTBOX_KEEP_S,
     )
-    audit_engine = auditor.create_engine(config.database_url)
+    audit_engine = auditor.create_engine(config.database_direct_url or config.database_url)
     audit = Auditor(audit_engine, interval_ms=config.audit_interval_ms)
-    if runtime.telemetry.meter_provider is not None:
-        audit.observe_with(runtime.telemetry.meter_provider.get_meter("reelmesh"))
+    runtime.observe(audit)
     runtime.serve(wallet_pb2_grpc.add_WalletServiceServicer_to_server, handlers)
     runtime.background("relay", relay.run)
+    database.start(runtime, watches.reviews(runtime.engine), source="wallet")
     runtime.background(
         "counters",
         lambda stop: counters.keep_rolling_up(

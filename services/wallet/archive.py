@@ -5,38 +5,25 @@ close it (nothing is added, its ids are expired), write its files, read them bac
 transaction, add its sums to the openings and drop its partitions.
 """
 
-import asyncio
 import csv
 import gzip
 import zlib
 from collections import Counter
-from collections.abc import Callable
 from datetime import date
 from operator import add
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from services.archiving import archive_files
+from services.archiving.dropping import ArchiveError, Tell, alone, drop
 from services.common import db, failpoints
-from services.wallet import archive_files, archive_store, store
+from services.wallet import archive_store, store
 from services.wallet.archive_store import TABLES, Month, Sum
 from services.wallet.records import Kind
 
-# Settles wait no longer than this for a drop that waits for a long read; then the drop steps back.
-DROP_LOCK_TIMEOUT_MS = 200
-DROP_ATTEMPTS = 120
-DROP_PAUSE_S = 0.5
 ACCOUNTS_PER_QUERY = 10_000
-_LOCK_NOT_AVAILABLE = "55P03"
-
-# Hears, in a few words, what was done.
-Tell = Callable[[str], None]
-
-
-class ArchiveError(Exception):
-    """Why a month was not archived. Nothing is lost, and the command may be given again."""
 
 
 async def archive(engine: AsyncEngine, *, directory: Path, before: date, tell: Tell) -> list[date]:
@@ -44,19 +31,12 @@ async def archive(engine: AsyncEngine, *, directory: Path, before: date, tell: T
 
     Errors: ArchiveError. The months before the one it names stay archived.
     """
-    # A connection of its own: a session's lock would outlive the way back into the pool.
-    async with engine.connect() as conn:
-        await conn.execution_options(isolation_level="AUTOCOMMIT")
-        if not await archive_store.lock_archive(conn):
-            raise ArchiveError("another archive command is at work")
-        try:
-            months = [m for m in await archive_store.list_months(conn) if m.month < before and not m.archived]
-            for month in months:
-                if not month.past:
-                    raise ArchiveError(f"{month.name} is not over")
-                await _archive_month(engine, month, directory / month.name, tell)
-        finally:
-            await conn.invalidate()
+    async with alone(engine, archive_store.lock_archive) as conn:
+        months = [m for m in await archive_store.list_months(conn) if m.month < before and not m.archived]
+        for month in months:
+            if not month.past:
+                raise ArchiveError(f"{month.name} is not over")
+            await _archive_month(engine, month, directory / month.name, tell)
     return [month.month for month in months]
 
 
@@ -141,17 +121,10 @@ async def _remove(engine: AsyncEngine, month: Month, manifest: dict[str, Any]) -
     async with db.transaction(engine, "wallet.archive_month", links=()) as conn:
         await archive_store.add_openings(conn, month)
         await archive_store.update_archived(conn, month, manifest=manifest)
-        # Last, and at once committed: while the partitions are locked nobody settles.
-        for _ in range(DROP_ATTEMPTS):
-            try:
-                async with conn.begin_nested():
-                    await archive_store.drop_partitions(conn, month, lock_timeout_ms=DROP_LOCK_TIMEOUT_MS)
-                break
-            except OperationalError as error:
-                if db.sqlstate(error) != _LOCK_NOT_AVAILABLE:
-                    raise
-                await asyncio.sleep(DROP_PAUSE_S)
-        else:
+        # While the partitions are locked nobody settles.
+        if not await drop(
+            conn, lambda wait_ms: archive_store.drop_partitions(conn, month, lock_timeout_ms=wait_ms)
+        ):
             raise ArchiveError(f"{month.name}: somebody reads the ledger all the time; nothing was dropped")
 
 

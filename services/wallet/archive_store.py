@@ -46,11 +46,13 @@ from (
 where start is not null order by month
 """)
 
-# A stake that may wait for its payout: a lost round needs none (R8), and an old one is no longer waited for.
-# A rollback that waits for a person, and a call that an operator's wallet has not answered.
+# A stake that may wait for its payout, until game says that its rounds so old are over: a lost one needs
+# none, a payout that comes must not be refused (R8). A rollback that waits for a person. A call that an
+# operator's own wallet has not answered.
 _LIST_UNFINISHED = """
-select cast(s.round_id as text), 'a stake without payout' from settlement_{month} s
-where s.step = 2 and s.status = 1 and s.create_time > clock_timestamp() - interval '90 days'
+select cast(s.round_id as text), 'a stake without payout, of a round that game has not reported over'
+from settlement_{month} s
+where s.step = 2 and s.status = 1 and s.round_id >= (select round_id_low from game_report)
   and not exists (select from settlement_{month} p where p.round_id = s.round_id and p.step_key = 1)
   and not exists (select from reversal_{month} r where r.round_id = s.round_id)
 union all
@@ -61,6 +63,15 @@ select cast(round_id as text), 'a call to an operator''s wallet' from external_c
 where state <> 2 and round_id >= cast(:id_min as uuid) and round_id < cast(:id_end as uuid)
 order by 1 limit 10
 """
+
+# Never back, and never into a time to come: a mistake there would let go of every month.
+_RAISE_ROUND_LOW = text("""
+update game_report set report_time = clock_timestamp(),
+  round_id_low = greatest(round_id_low, least(cast(:round_id_low as uuid), cast(
+    rpad(lpad(to_hex(cast(floor(extract(epoch from clock_timestamp()) * 1000) as bigint)), 12, '0'), 32, '0')
+    as uuid)))
+returning cast(round_id_low as text)
+""")
 
 _LIST_SUMS = """
 select a.currency_code, a.kind, count(*) as postings,
@@ -81,6 +92,17 @@ select account_id, sum(amount_minor), sum(movements) from (
 group by account_id order by account_id
 on conflict (account_id) do update set amount_minor = o.amount_minor + excluded.amount_minor,
   movements = o.movements + excluded.movements
+"""
+
+
+# Of no movement at all it is the month's begin.
+_UPDATE_ARCHIVED = """
+update ledger_month set archive_time = clock_timestamp(), manifest = cast(:manifest as jsonb),
+  last_movement_time = greatest(cast(month as timestamp) at time zone 'UTC',
+    (select max(create_time) from settlement_{month} where account_version > 0),
+    (select max(create_time) from reversal_{month}),
+    (select max(create_time) from transfer_{month} where account_version > 0))
+where month = :month
 """
 
 
@@ -171,6 +193,12 @@ async def lock_unfinished(conn: AsyncConnection) -> None:
     await conn.execute(text("lock table review, external_call in share mode"))
 
 
+async def raise_round_low(conn: AsyncConnection, *, round_id_low: str) -> str:
+    """Keeps that game's rounds under smaller ids are over, unless it said so of more before; what is kept."""
+    kept: str = (await conn.execute(_RAISE_ROUND_LOW, {"round_id_low": round_id_low})).scalar_one()
+    return kept
+
+
 async def list_unfinished(conn: AsyncConnection, month: Month) -> list[tuple[str, str]]:
     """Up to ten rounds of a month that are not over, each with what it waits for."""
     query = text(_LIST_UNFINISHED.format(month=month.suffix))
@@ -207,10 +235,8 @@ async def add_openings(conn: AsyncConnection, month: Month) -> None:
 
 
 async def update_archived(conn: AsyncConnection, month: Month, *, manifest: Mapping[str, Any]) -> None:
-    """Keeps the manifest of a month's files."""
-    query = text("""
-        update ledger_month set archive_time = clock_timestamp(), manifest = cast(:manifest as jsonb)
-        where month = :month""")
+    """Keeps the manifest of a month's files, and when the last of what is in them moved."""
+    query = text(_UPDATE_ARCHIVED.format(month=month.suffix))
     await conn.execute(query, {"month": month.month, "manifest": json.dumps(manifest)})
 
 

@@ -12,7 +12,7 @@ import sys
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import fields
+from dataclasses import astuple, fields
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -26,8 +26,9 @@ from services.common import db
 from services.common.config import database_url
 from services.common.currencies import CURRENCIES
 from services.common.errors import DomainError
-from services.wallet import reads_messages, statements, statements_store
-from services.wallet.records import DayPosting, Movement, MovementType
+from services.wallet import reads_messages, statements, statements_store, store
+from services.wallet.errors import AccountNotFound
+from services.wallet.records import DailyTotals, DayPosting, Kind, Movement, MovementType
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True)
 
@@ -41,23 +42,28 @@ Output = Annotated[Path | None, typer.Option(help="a file, complete or not there
 @app.command("statement")
 def statement_command(
     operator: Operator,
-    account: Annotated[str, typer.Option(help="its id, as in the column account_id of a day")],
+    account: Annotated[str, typer.Option(help="its id, as in the column account_id of a day")] = "",
+    player: Annotated[str, typer.Option(help="instead of the id; with --currency")] = "",
+    currency: Annotated[str, typer.Option(help="of the player's account for real money")] = "",
     start: Annotated[str, typer.Option(help="from here on, ISO 8601, UTC where it names no zone")] = "",
     end: Annotated[str, typer.Option(help="up to before here")] = "",
     output: Output = None,
 ) -> None:
     """The movements of a player's account, oldest first."""
-    if not re.fullmatch("[1-9][0-9]{0,17}", account):
+    if bool(account) == bool(player) or bool(player) != bool(currency):
+        sys.exit("export: give either --account, or --player and --currency")
+    if account and not re.fullmatch("[1-9][0-9]{0,17}", account):
         sys.exit(f"export: {account!r} is no account's id: the column account_id of a day's CSV has them")
     start_time = _time(start) if start else statements.BEGINNING
     end_time = _time(end) if end else statements.END
 
     async def write(conn: AsyncConnection, file: TextIO) -> None:
+        account_id = int(account) if account else await _find_account(conn, operator, player, currency)
         await write_statement(
             conn,
             file,
             operator_id=operator,
-            account_id=int(account),
+            account_id=account_id,
             start_time=start_time,
             end_time=end_time,
         )
@@ -84,6 +90,40 @@ def day_command(
             print(f"operator {operator} has no postings of real money on {day}", file=sys.stderr)
 
     _run(write, output)
+
+
+@app.command("totals")
+def totals_command(
+    operator: Operator,
+    day: Annotated[str, typer.Option(help="the UTC day, 2026-11-30")],
+    currency: Annotated[str, typer.Option(help="only this one")] = "",
+    output: Output = None,
+) -> None:
+    """A day's sums of real money, a line per currency, in minor units: what GetDailyTotals answers."""
+
+    async def write(conn: AsyncConnection, file: TextIO) -> None:
+        totals = await statements.get_daily_totals(
+            conn, operator_id=operator, day=reads_messages.parse_day(day), currency_code=currency
+        )
+        writer = csv.writer(file)
+        *names, _ = [field.name for field in fields(DailyTotals)]
+        writer.writerow([*names, "checksum"])
+        for row in totals:
+            *figures, hash_sum = astuple(row)
+            writer.writerow([*figures, statements.checksum(hash_sum)])
+
+    _run(write, output)
+
+
+async def _find_account(conn: AsyncConnection, operator_id: str, player_id: str, currency_code: str) -> int:
+    """Errors: ACCOUNT_NOT_FOUND"""
+    await _begin(conn)
+    account = await store.find_player_account(
+        conn, operator_id=operator_id, player_id=player_id, currency_code=currency_code, kind=Kind.REAL
+    )
+    if account is None:
+        raise AccountNotFound()
+    return account.account_id
 
 
 async def write_statement(

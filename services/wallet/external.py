@@ -11,13 +11,12 @@ from collections.abc import Coroutine, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-from msgspec.structs import replace
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.common import db
 from services.common.errors import CurrencyMismatch, DomainError, IdReused, Unavailable
-from services.wallet import external_books, external_store, ledger, store
-from services.wallet.errors import AccountNotFound, LedgerHalted, RoundNotFound, StakeUnknown
+from services.wallet import external_books, external_reviews, external_store, ledger, store
+from services.wallet.errors import AccountNotFound, LedgerHalted, StakeUnknown
 from services.wallet.external_books import find_settled, insert_call, item_of, lock_round
 from services.wallet.records import (
     Account,
@@ -28,6 +27,7 @@ from services.wallet.records import (
     Item,
     OperatorWallet,
     Refusal,
+    RollbackOrder,
     Settlement,
     Status,
     Step,
@@ -77,14 +77,14 @@ class ExternalRounds:
             await asyncio.wait(waiting, timeout=wait_s)
         return [_result(answer, task) for answer, task in zip(answers, tasks, strict=True)]
 
-    async def roll_back(self, item: Item, *, actor: str, reason: str, settled_stays: bool) -> Settlement:
-        """Gives a stake back while nothing is paid on it; NEEDS_REVIEW after that: the money has left us.
+    async def roll_back(self, order: RollbackOrder, *, settled_stays: bool) -> Settlement:
+        """Gives a stake back while nothing is paid on it; NEEDS_REVIEW and a stored review after that.
 
         `settled_stays`: nothing moves, and it is APPLIED, when the round is settled, won or lost.
-        Errors: UNAVAILABLE while the operator's wallet has not answered.
+        Errors: UNAVAILABLE while the operator's wallet has not answered; ID_EXPIRED.
         """
-        work = self._void(item, actor=actor, reason=reason, settled_stays=settled_stays)
-        task = self._start(work)
+        item = Item(order.round_id, Step.VOID, order.account_id, traceparent=order.traceparent)
+        task = self._start(self._void(item, order, settled_stays=settled_stays))
         return await asyncio.shield(task)
 
     async def balance_minor(self, account: Account) -> int:
@@ -217,7 +217,9 @@ class ExternalRounds:
             if round_.stake.step is Step.FUSED:
                 raise IdReused(request_id=item.round_id)
             _require_currency(round_.account, item)
-            if CallStep.VOID in round_.calls and round_.stake.status is Status.APPLIED:
+            void = round_.calls.get(CallStep.VOID)
+            open_void = void is not None and void.state is not CallState.DONE
+            if open_void and round_.stake.status is Status.APPLIED:
                 # The stake is being given back; its end leaves a tombstone here.
                 raise Unavailable()
             await external_store.settle(conn, item)
@@ -232,24 +234,26 @@ class ExternalRounds:
         return settlement
 
     async def _void(
-        self, item: Item, *, actor: str = "", reason: str = "", settled_stays: bool = False
+        self, item: Item, order: RollbackOrder | None = None, *, settled_stays: bool = False
     ) -> Settlement:
-        """With an actor the rollback of an applied stake, too."""
+        """With an order the rollback of an applied stake, too."""
         async with db.transaction(self._engine, "wallet.external_void") as conn:
             round_ = await lock_round(conn, item)
             stake, sent = round_.stake, round_.calls.get(CallStep.STAKE)
             over = stake is not None and (stake.step is Step.FUSED or round_.payout is not None)
-            stays = settled_stays and over and CallStep.VOID not in round_.calls
-            if stake is not None and (stays or not actor or stake.status is not Status.APPLIED):
+            void = round_.calls.get(CallStep.VOID)
+            stays = settled_stays and over and (void is None or void.state is CallState.DONE)
+            if stake is not None and (stays or order is None or stake.status is not Status.APPLIED):
                 return round_.show(_require(ledger.replay(item, stake)))
             if stake is None and sent is None:
                 # The operator never heard of it, and now never will.
                 await external_store.settle(conn, item)
                 return _decided(await find_settled(conn, item))
             assert sent is not None, "a stake is applied by the answer to its call"
-            void = round_.calls.get(CallStep.VOID)
-            if CallStep.PAYOUT in round_.calls or (void is not None and void.state is CallState.STOPPED):
-                return _in_review(item, round_.account, stake)
+            if CallStep.PAYOUT in round_.calls or (void is not None and void.state is not CallState.SENT):
+                if order is None or stake is None:
+                    return _undecided(item, round_.account)
+                return await external_reviews.open_review(conn, round_, stake, order)
             if void is not None:
                 raise Unavailable()  # it is sent until it is answered
             call = await insert_call(
@@ -258,13 +262,14 @@ class ExternalRounds:
                 item._replace(game_id=sent.game_id),
                 CallStep.VOID,
                 amount_minor=sent.amount_minor,
-                actor=actor,
-                reason=reason,
+                actor=order.actor if order else "",
+                reason=order.reason if order else "",
             )
         settled = _decided(await self._record(call, await self._send(call)))
-        # The answer contradicts what we know, so the call was stopped.
-        given_back = not actor or settled.status is not Status.APPLIED
-        return settled if given_back else _in_review(item, round_.account, settled)
+        if order is not None and settled.status is Status.APPLIED:
+            # The answer contradicts what we know, so the call was stopped: now it is a review.
+            return await self._void(item, order, settled_stays=settled_stays)
+        return settled
 
     async def _send(self, call: Call) -> Told:
         """The answer. Errors: UNAVAILABLE when there is none; that is written down."""
@@ -332,12 +337,12 @@ def _result(answer: ledger.Answer, task: asyncio.Task[Settlement] | None) -> Set
     return task.result() if error is None else db.translate(error)
 
 
-def _in_review(item: Item, account: Account, stake: Settlement | None) -> Settlement:
-    """An answer that is not stored: asking again later may succeed."""
-    known = stake or Settlement(
+def _undecided(item: Item, account: Account) -> Settlement:
+    """The answer while a person has to find out about the stake (`make stuck`); it is not stored."""
+    return Settlement(
         item.round_id,
         Step.VOID,
-        Status.VOID,
+        Status.NEEDS_REVIEW,
         item.account_id,
         account.currency_code,
         0,
@@ -348,44 +353,3 @@ def _in_review(item: Item, account: Account, stake: Settlement | None) -> Settle
         0,
         False,
     )
-    return replace(known, status=Status.NEEDS_REVIEW, account_version=0, replayed=False)
-
-
-async def list_stuck(
-    conn: AsyncConnection, *, operator_id: str, after: tuple[int, str, int] | None, rows_max: int
-) -> Sequence[Call]:
-    """An operator's calls that are not answered; `after`: attempts, round_id and step of the last one."""
-    return await external_store.list_stuck(conn, operator_id=operator_id, after=after, rows_max=rows_max)
-
-
-async def get_call(conn: AsyncConnection, *, operator_id: str, round_id: str, step: CallStep) -> Call:
-    """A call of this operator. Errors: ROUND_NOT_FOUND."""
-    for call in await external_store.list_calls(conn, round_id=round_id):
-        if (call.operator_id, call.step) == (operator_id, step):
-            return call
-    raise RoundNotFound(round_id=round_id)
-
-
-async def resolve(
-    conn: AsyncConnection,
-    *,
-    operator_id: str,
-    round_id: str,
-    step: CallStep,
-    force: bool,
-    actor: str,
-    reason: str,
-) -> Call:
-    """A person has a call sent again at once (`force`), or no more; nothing changes where it was answered.
-
-    Errors: ROUND_NOT_FOUND.
-    """
-    call = await get_call(conn, operator_id=operator_id, round_id=round_id, step=step)
-    # The call's answer, recorded at the same time, wins: neither statement touches one that is done.
-    if force:
-        changed = await external_store.force_call(conn, call, wait_s=external_books.WAIT_S)
-    else:
-        changed = await external_store.stop_call(conn, call, last_error=call.last_error)
-    if changed:
-        await external_store.insert_action(conn, call, action=1 if force else 2, actor=actor, reason=reason)
-    return await get_call(conn, operator_id=operator_id, round_id=round_id, step=step)

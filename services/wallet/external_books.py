@@ -15,9 +15,9 @@ from typing import Any
 from msgspec.structs import replace
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.common.errors import DomainError, IdReused
+from services.common.errors import DomainError, FieldInvalid, IdReused
 from services.common.fields import uuid7
-from services.wallet import external_store, ledger, months, store
+from services.wallet import external_store, ledger, months, review_store, store
 from services.wallet.records import (
     Account,
     Call,
@@ -26,12 +26,14 @@ from services.wallet.records import (
     Item,
     Outcome,
     Refusal,
+    RollbackOrder,
     Settlement,
     Status,
     Step,
     Told,
     TransferOrder,
     TransferType,
+    Verdict,
 )
 
 log = logging.getLogger(__name__)
@@ -68,6 +70,8 @@ async def record(conn: AsyncConnection, call: Call, told: Told) -> Call | None:
     if round_.calls[call.step].state is CallState.DONE:
         return None
     if call.step is CallStep.STAKE:
+        if round_.stake is not None or CallStep.VOID in round_.calls:
+            return None
         return await _record_stake(conn, round_, call, told)
     if call.step is CallStep.PAYOUT:
         await _record_payout(conn, round_, call, told)
@@ -76,14 +80,37 @@ async def record(conn: AsyncConnection, call: Call, told: Told) -> Call | None:
     return None
 
 
+async def settle_by_hand(conn: AsyncConnection, call: Call) -> bool:
+    """Records what a stopped call asks for as done, by a person; False where it was answered before.
+
+    Of a stake: it was taken and stands, so a void that was stopped is not to come any more. Of a payout: it
+    was paid. Of a void: the stake was given back, or never taken. A payout that a stake calls for is sent.
+    Errors: FIELD_INVALID unless the call is stopped, and a void of its round too.
+    """
+    round_ = await lock_round(conn, item_of(call))
+    call, void = round_.calls[call.step], round_.calls.get(CallStep.VOID)
+    if call.state is CallState.DONE:
+        return False
+    under_way = call.step is CallStep.STAKE and void is not None and void.state is CallState.SENT
+    if call.state is not CallState.STOPPED or under_way:
+        raise FieldInvalid(field="action", problem="the call, or the void of its stake, is not stopped")
+    if call.step is CallStep.STAKE:
+        await _record_stake(conn, round_, call, Told(Outcome.APPLIED, None))
+        if void is not None:
+            await _finish(conn, void, Told(Outcome.APPLIED, None))
+    elif call.step is CallStep.PAYOUT:
+        await _record_payout(conn, round_, call, Told(Outcome.APPLIED, None))
+    else:
+        await _record_void(conn, round_, call, Told(Outcome.VOID, None))
+    return True
+
+
 async def _record_stake(conn: AsyncConnection, round_: Round, call: Call, told: Told) -> Call | None:
-    """Makes the answer the round's verdict, unless a void is under way; the payout that it calls for."""
-    if round_.stake is not None or CallStep.VOID in round_.calls:
-        return None
+    """Makes the answer the round's verdict; the payout that it calls for."""
     item = item_of(call)
     transfer_id, payout = None, None
     if told.outcome is Outcome.APPLIED:
-        transfer_id = await _transfer(conn, call, amount_minor=call.amount_minor)
+        transfer_id = await transfer(conn, call, amount_minor=call.amount_minor)
         await _settle(conn, item)
         if call.win_minor:
             payout = await insert_call(
@@ -103,7 +130,7 @@ async def _record_payout(conn: AsyncConnection, round_: Round, call: Call, told:
         return
     transfer_id = None
     if call.amount_minor:
-        transfer_id = await _transfer(conn, call, amount_minor=-call.amount_minor)
+        transfer_id = await transfer(conn, call, amount_minor=-call.amount_minor)
     await _finish(conn, call, told, transfer_id=transfer_id)
 
 
@@ -127,7 +154,16 @@ async def _record_void(conn: AsyncConnection, round_: Round, call: Call, told: T
             traceparent=call.traceparent,
         )
         assert done is not None, "a reversal is only written under the account's lock"
-        transfer_id = await _transfer(conn, call, amount_minor=-call.amount_minor)
+        transfer_id = await transfer(conn, call, amount_minor=-call.amount_minor)
+        # Where there is one: it was stopped, went to review, and was forced.
+        order = RollbackOrder(
+            round_id=call.round_id,
+            account_id=call.account_id,
+            actor=call.actor,
+            reason=call.reason,
+            traceparent=call.traceparent,
+        )
+        await review_store.close_review(conn, order, verdict=Verdict.REVERSED)
     await _finish(conn, call, told, transfer_id=transfer_id)
 
 
@@ -192,7 +228,7 @@ async def insert_call(
     return next(call for call in calls if call.step is step)
 
 
-async def _transfer(conn: AsyncConnection, call: Call, *, amount_minor: int) -> uuid.UUID:
+async def transfer(conn: AsyncConnection, call: Call, *, amount_minor: int) -> uuid.UUID:
     """Between account and cashier: what the operator's wallet has done. Returns its id."""
     transfer_id = uuid7()
     order = TransferOrder(

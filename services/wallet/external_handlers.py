@@ -1,4 +1,4 @@
-"""Calls to operators' own wallets that were not answered: listed, forced, stopped."""
+"""Calls to operators' own wallets that were not answered: listed, forced, stopped, settled by hand."""
 
 import re
 import uuid
@@ -11,8 +11,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from services.common import db, fields
 from services.common.errors import PageTokenInvalid
 from services.common.times import timestamp
-from services.wallet import external, messages
+from services.wallet import messages, stuck
 from services.wallet.external import ExternalRounds
+from services.wallet.external_store import CallAction
 from services.wallet.records import Call, CallState, CallStep
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -35,7 +36,7 @@ class ExternalHandlers(wallet_pb2_grpc.WalletServiceServicer):
         query = f"stuck/{operator_id}"
         after = _position(fields.decode_page_token(request.page_token, query))
         async with self._engine.connect() as conn:
-            calls = await external.list_stuck(conn, operator_id=operator_id, after=after, rows_max=size + 1)
+            calls = await stuck.list_stuck(conn, operator_id=operator_id, after=after, rows_max=size + 1)
         page, more = calls[:size], len(calls) > size
         response = wallet_pb2.ListStuckCallsResponse(calls=[_message(call) for call in page])
         if more:
@@ -51,24 +52,23 @@ class ExternalHandlers(wallet_pb2_grpc.WalletServiceServicer):
         operator_id = fields.require_text(request.operator_id, "operator_id")
         round_id = str(fields.require_uuid(request.round_id, "round_id"))
         step = CallStep(fields.require_enum(request.step, "step", wallet_pb2.ExternalStep))
-        action = fields.require_enum(request.action, "action", wallet_pb2.StuckAction)
+        action = CallAction(fields.require_enum(request.action, "action", wallet_pb2.StuckAction))
         actor = fields.require_text(request.actor, "actor")
         reason = fields.require_text(request.reason, "reason", 1000)
-        force = action == wallet_pb2.STUCK_ACTION_FORCE
         async with db.transaction(self._engine, "wallet.resolve_stuck") as conn:
-            call = await external.resolve(
+            call = await stuck.resolve(
                 conn,
                 operator_id=operator_id,
                 round_id=round_id,
                 step=step,
-                force=force,
+                action=action,
                 actor=actor,
                 reason=reason,
             )
-        if force and call.state is CallState.SENT:
+        if action is CallAction.FORCE and call.state is CallState.SENT:
             await self._external.deliver(call)
             async with self._engine.connect() as conn:
-                call = await external.get_call(conn, operator_id=operator_id, round_id=round_id, step=step)
+                call = await stuck.get_call(conn, operator_id=operator_id, round_id=round_id, step=step)
         return wallet_pb2.ResolveStuckCallResponse(call=_message(call))
 
 
@@ -95,6 +95,7 @@ def _message(call: Call) -> wallet_pb2.StuckCall:
         last_error=call.last_error,
         create_time=timestamp(call.create_time),
         stopped=call.state is CallState.STOPPED,
+        settled_by_hand=call.state is CallState.DONE and call.balance_after_minor is None,
     )
     if call.state is CallState.SENT and call.step is not CallStep.STAKE:
         message.next_time.CopyFrom(timestamp(call.next_time))

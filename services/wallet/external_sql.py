@@ -97,3 +97,5 @@ order by -c.attempts, c.round_id, c.step limit cast(:rows_max as integer)
 """)
 
 LIST_OPERATORS = text("select distinct operator_id from account where external")
+
+COUNT_STUCK = text("select count(*) from external_call where state <> 2 and (state = 3 or attempts > 1)")

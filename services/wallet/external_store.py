@@ -2,13 +2,31 @@
 
 import uuid
 from collections.abc import Sequence
+from enum import IntEnum
 from typing import Any
 
 from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.wallet import external_sql, store
-from services.wallet.records import Call, CallState, CallStep, Item, Outcome, Refusal, Status, Step
+from services.wallet.records import (
+    Call,
+    CallState,
+    CallStep,
+    Item,
+    Outcome,
+    Refusal,
+    Status,
+    Step,
+)
+
+
+class CallAction(IntEnum):
+    """What a person does with a call that is not answered. SETTLE: what it asks for was done by hand."""
+
+    FORCE = 1
+    STOP = 2
+    SETTLE = 3
 
 
 async def settle(
@@ -89,10 +107,10 @@ async def finish_call(
     call: Call,
     *,
     outcome: Outcome,
-    balance_after_minor: int,
+    balance_after_minor: int | None,
     transfer_id: uuid.UUID | None = None,
 ) -> None:
-    """The call was answered."""
+    """The call was answered; without a balance by a person."""
     await conn.execute(
         external_sql.FINISH_CALL,
         {
@@ -116,10 +134,12 @@ async def force_call(conn: AsyncConnection, call: Call, *, wait_s: float) -> boo
     return result.rowcount == 1
 
 
-async def insert_action(conn: AsyncConnection, call: Call, *, action: int, actor: str, reason: str) -> None:
-    """Who forced (1) or stopped (2) a call, and why."""
+async def insert_action(
+    conn: AsyncConnection, call: Call, *, action: CallAction, actor: str, reason: str
+) -> None:
+    """Who forced, stopped or settled a call, and why."""
     await conn.execute(
-        external_sql.INSERT_ACTION, {**_key(call), "action": action, "actor": actor, "reason": reason}
+        external_sql.INSERT_ACTION, {**_key(call), "action": int(action), "actor": actor, "reason": reason}
     )
 
 
@@ -139,6 +159,12 @@ async def list_stuck(
         },
     )
     return [_call(row) for row in rows]
+
+
+async def count_stuck(conn: AsyncConnection) -> int:
+    """Calls of all operators that stopped, or were tried before and are not answered."""
+    calls: int = (await conn.execute(external_sql.COUNT_STUCK)).scalar_one()
+    return calls
 
 
 async def list_operators(conn: AsyncConnection) -> list[str]:

@@ -14,6 +14,7 @@ from services.common.batching import Batcher
 from services.common.errors import DomainError
 from services.wallet import external_books, ledger, messages, months, seal, transfers
 from services.wallet.errors import SealInvalid
+from services.wallet.explain_handlers import ExplainHandlers
 from services.wallet.external import ExternalRounds
 from services.wallet.external_handlers import ExternalHandlers
 from services.wallet.notes import note
@@ -29,7 +30,7 @@ SETTLE_WAIT_S = 0.02
 VOID_WAIT_S = 0.5
 
 
-class Handlers(OperatorHandlers, ReadsHandlers, ExternalHandlers):
+class Handlers(OperatorHandlers, ReadsHandlers, ExplainHandlers, ExternalHandlers):
     """WalletService: rounds here, the rest in its bases."""
 
     def __init__(self, engine: AsyncEngine, *, seal_key: str, external: ExternalRounds | None = None) -> None:
@@ -77,6 +78,22 @@ class Handlers(OperatorHandlers, ReadsHandlers, ExternalHandlers):
         async with db.transaction(self._engine, "wallet.get_account") as conn:
             account = await transfers.get_account(conn, operator_id=operator_id, account_id=account_id)
         return wallet_pb2.GetAccountResponse(account=await self._account(account))
+
+    async def FindAccount(
+        self, request: wallet_pb2.FindAccountRequest, context: Context
+    ) -> wallet_pb2.FindAccountResponse:
+        async with db.transaction(self._engine, "wallet.find_account") as conn:
+            account = await transfers.find_account(
+                conn,
+                operator_id=fields.require_text(request.operator_id, "operator_id"),
+                player_id=fields.require_text(request.player_id, "player_id"),
+                currency_code=messages.require_currency(request.currency_code),
+                kind=messages.require_kind(request.kind),
+            )
+        message = messages.account(account)
+        if account.external:
+            message.ClearField("balance")
+        return wallet_pb2.FindAccountResponse(account=message)
 
     async def Deposit(
         self, request: wallet_pb2.DepositRequest, context: Context

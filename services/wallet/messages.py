@@ -254,6 +254,11 @@ def settlement_fields(stored: records.Settlement) -> dict[str, Any]:
     return fields
 
 
+def refusal(stored: Refusal) -> error_pb2.ErrorReason.ValueType:
+    """Why a stake was refused; unspecified when it was not."""
+    return _REFUSALS.get(stored, error_pb2.ERROR_REASON_UNSPECIFIED)
+
+
 def transfer(stored: records.Transfer) -> wallet_pb2.Transfer:
     """A deposit, withdrawal or adjustment."""
     create_time = Timestamp()
@@ -285,4 +290,5 @@ def review(stored: records.Review) -> wallet_pb2.Review:
         actor=stored.actor,
         reason=stored.reason,
         create_time=create_time,
+        external=stored.external,
     )

@@ -1,4 +1,4 @@
-"""What game gives back, and what operators decide: corrections, freezes, reviews."""
+"""What game gives back and has open, and what operators decide: corrections, freezes, reviews."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from services.common import db, fields, telemetry
 from services.common.batching import Batcher
-from services.wallet import freezes, ledger, messages, months, review_store, reviews, transfers
+from services.wallet import archive_store, freezes, ledger, messages, months, review_store, reviews, transfers
 from services.wallet.external import ExternalRounds
 from services.wallet.notes import note
 from services.wallet.records import (
@@ -51,6 +51,14 @@ class OperatorHandlers(wallet_pb2_grpc.WalletServiceServicer):
         if settlement.status is Status.APPLIED:
             unchanged = wallet_pb2.UNCHANGED_ROUND_SETTLED
         return wallet_pb2.RollbackBetResponse(settlement=messages.settlement(settlement), unchanged=unchanged)
+
+    async def ReportOpenRounds(
+        self, request: wallet_pb2.ReportOpenRoundsRequest, context: Context
+    ) -> wallet_pb2.ReportOpenRoundsResponse:
+        round_id_low = fields.require_uuid_text(request.round_id_low, "round_id_low")
+        async with db.transaction(self._engine, "wallet.report_open_rounds") as conn:
+            kept = await archive_store.raise_round_low(conn, round_id_low=round_id_low)
+        return wallet_pb2.ReportOpenRoundsResponse(round_id_low=kept)
 
     async def Adjust(self, request: wallet_pb2.AdjustRequest, context: Context) -> wallet_pb2.AdjustResponse:
         stored = await self._transfer(messages.parse_adjustment(request))
@@ -115,12 +123,7 @@ class OperatorHandlers(wallet_pb2_grpc.WalletServiceServicer):
         item = Item(order.round_id, Step.VOID, order.account_id, traceparent=order.traceparent)
         settlement = await self._batcher.submit(item)
         if isinstance(settlement, External):
-            settlement = await self._external.roll_back(
-                item,
-                actor=order.actor,
-                reason=order.reason,
-                settled_stays=reverse is ledger.reverse_bet,
-            )
+            settlement = await self._external.roll_back(order, settled_stays=reverse is ledger.reverse_bet)
         elif settlement.status is Status.APPLIED:
             async with db.transaction(self._engine, "wallet.reverse") as conn:
                 settlement = await reverse(conn, order)

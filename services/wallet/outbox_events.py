@@ -90,6 +90,7 @@ def _event(kind: str, item: Mapping[str, Any], names: AccountNames) -> events_pb
         operator_id=names.operator_id,
         account_id=item["account_id"],
         account_version=item.get("account_version", 0),
+        player_id=names.player_id,
         round_id=item.get("round_id", ""),
         payload_json=msgspec.json.encode(facts),
         traceparent=item["traceparent"],

@@ -239,6 +239,7 @@ class AccountNames:
     operator_id: str
     currency_code: str
     kind: Kind
+    player_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,16 +305,17 @@ class RollbackOrder:
 
 @dataclass(frozen=True, slots=True)
 class Review:
-    """A rollback that would have made the balance negative; open while it has no verdict."""
+    """A rollback that could not be made; open while it has no verdict."""
 
     round_id: str
     account_id: int
     currency_code: str
-    missing_minor: int  # what the rollback takes from the balance: win less stake
-    balance_minor: int  # when it was last tried
+    missing_minor: int  # what the rollback takes from the player: win less stake
+    balance_minor: int  # of the account in our books, when it was last tried
     actor: str  # who asked for the rollback first
     reason: str
     create_time: datetime
+    external: bool  # the operator's own wallet has paid; else the balance would be negative
     verdict: Verdict | None
 
 
@@ -368,10 +370,10 @@ class Call:
 
 
 class Told(NamedTuple):
-    """An operator's wallet's answer."""
+    """An operator's wallet's answer, or a person's in its place."""
 
     outcome: Outcome
-    balance_after_minor: int
+    balance_after_minor: int | None  # None: a person's
 
 
 class Unanswered(Exception):

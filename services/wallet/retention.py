@@ -15,11 +15,14 @@ from rich.table import Table
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from services.archiving.dropping import ArchiveError
 from services.common import db
 from services.common.config import database_url
 from services.wallet import archive, archive_store
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True)
+# Two ids of 36 characters, and five columns beside them.
+WIDTH_MIN = 150
 console = Console(highlight=False, soft_wrap=True)
 
 
@@ -36,7 +39,7 @@ def archive_command(directory: Path, before: str = "", keep_months: int = 0) -> 
     Either all before a month (--before 2026-01) or all but the newest ones (--keep-months 13, with this one).
     """
     if bool(before) == (keep_months > 0):
-        raise archive.ArchiveError("give either --before or --keep-months, of 1 or more")
+        raise ArchiveError("give either --before or --keep-months, of 1 or more")
     month = _month(before) if before else _months_ago(datetime.now(UTC).date(), keep_months - 1)
     asyncio.run(_archive(_engine(), directory, month))
 
@@ -63,7 +66,8 @@ async def _list(engine: AsyncEngine) -> None:
                     table.add_row(*facts, name, str(rows), str(size_bytes))
     finally:
         await engine.dispose()
-    console.print(table)
+    # As wide as it is: an id that is cut to the width of a terminal cannot be copied.
+    Console(highlight=False, width=max(console.width, WIDTH_MIN)).print(table, crop=False)
 
 
 async def _archive(engine: AsyncEngine, directory: Path, before: date) -> None:
@@ -80,7 +84,7 @@ def _month(text: str) -> date:
     """The first day of a month written 2026-01."""
     found = re.fullmatch(r"(\d{4})-(0[1-9]|1[0-2])", text)
     if found is None:
-        raise archive.ArchiveError(f"{text!r} is no month: write 2026-01")
+        raise ArchiveError(f"{text!r} is no month: write 2026-01")
     return date(int(found[1]), int(found[2]), 1)
 
 
@@ -88,14 +92,14 @@ def _months_ago(day: date, months: int) -> date:
     """The first day of the month that lies so many months back."""
     year, month = divmod(day.year * 12 + day.month - 1 - months, 12)
     if year < 1:
-        raise archive.ArchiveError("there is no month so long ago")
+        raise ArchiveError("there is no month so long ago")
     return date(year, month + 1, 1)
 
 
 if __name__ == "__main__":
     try:
         app()
-    except archive.ArchiveError as problem:
+    except ArchiveError as problem:
         sys.exit(f"retention: {problem}")
     except OperationalError as error:
         sys.exit(f"retention: {db.first_line(error)}")

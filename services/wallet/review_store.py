@@ -12,7 +12,7 @@ from services.wallet.records import Review, RollbackOrder, Verdict
 
 _REVIEW = """
 select cast(r.round_id as text) as round_id, r.account_id, a.currency_code, r.missing_minor, r.balance_minor,
-  r.actor, r.reason, r.create_time, r.verdict
+  r.actor, r.reason, r.create_time, r.verdict, r.external
 from review r join account a using (account_id)
 """
 
@@ -27,9 +27,9 @@ order by r.create_time, r.round_id limit :rows_max
 # Opened once and told once; a later try only notes the balance that did not cover it.
 _OPEN = text("""
 with opened as (
-  insert into review (round_id, account_id, missing_minor, balance_minor, actor, reason)
+  insert into review (round_id, account_id, missing_minor, balance_minor, actor, reason, external)
   select cast(:round_id as uuid), account_id, cast(:missing_minor as bigint), balance_minor,
-    cast(:actor as text), cast(:reason as text)
+    cast(:actor as text), cast(:reason as text), :external
   from account where account_id = cast(:account_id as bigint)
   on conflict (round_id) do nothing returning *),
 tried as (
@@ -82,14 +82,28 @@ async def list_open_reviews(
     return [_review(row) for row in rows]
 
 
-async def open_review(conn: AsyncConnection, order: RollbackOrder, *, missing_minor: int) -> bool:
-    """Puts a round in review, under its account's lock; False when it was there before."""
+async def count_open(conn: AsyncConnection) -> tuple[int, float]:
+    """Open reviews of all operators, and how long (s) the oldest of them is."""
+    query = text("""select count(*), coalesce(extract(epoch from clock_timestamp() - min(create_time)), 0)
+        from review where verdict is null""")
+    rounds, age_s = (await conn.execute(query)).one()
+    return rounds, float(age_s)
+
+
+async def open_review(
+    conn: AsyncConnection, order: RollbackOrder, *, missing_minor: int, external: bool = False
+) -> bool:
+    """Puts a round in review, under its account's lock; False when it was there before.
+
+    `external`: an operator's own wallet has the money, and `missing_minor` may be below zero.
+    """
     result = await conn.execute(
         _OPEN,
         {
             "round_id": uuid.UUID(order.round_id),
             "account_id": order.account_id,
             "missing_minor": missing_minor,
+            "external": external,
             "actor": order.actor,
             "reason": order.reason,
             "traceparent": order.traceparent,
@@ -122,5 +136,6 @@ def _review(row: Row[Any]) -> Review:
         actor=row.actor,
         reason=row.reason,
         create_time=row.create_time,
+        external=row.external,
         verdict=None if row.verdict is None else Verdict(row.verdict),
     )

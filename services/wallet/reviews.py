@@ -1,9 +1,9 @@
-"""Reviews: rollbacks that would have made a balance negative, and what a person decides about them."""
+"""Reviews: rollbacks that could not be made, and what a person decides about them."""
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.elements import TextClause
 
-from services.wallet import ledger, months, review_store, sql, store
+from services.wallet import external_reviews, ledger, months, review_store, sql, store
 from services.wallet.errors import RoundNotFound, RoundNotInReview
 from services.wallet.records import RollbackOrder, Settlement, Verdict
 
@@ -22,7 +22,8 @@ async def resolve(
     """Executes a verdict once; a replay of the same verdict finds what came of it.
 
     SETTLED is final: a later rollback leaves the round as it is, and who wants it otherwise adjusts. REVERSED
-    tries the rollback again: NEEDS_REVIEW when the balance still does not cover it.
+    tries the rollback again: NEEDS_REVIEW when the balance still does not cover it. Where an operator's own
+    wallet has paid, REVERSED says that the operator has given it back by hand (external_reviews.py).
     Errors: ROUND_NOT_FOUND, for rounds of other operators too; ROUND_NOT_IN_REVIEW; ID_EXPIRED.
     """
     known = await store.list_settlements(conn, round_id=round_id)
@@ -44,6 +45,8 @@ async def resolve(
         reason=reason,
         traceparent=traceparent,
     )
+    if account.external:
+        return await external_reviews.resolve(conn, order, review, verdict=verdict)
     if verdict is Verdict.REVERSED:
         return await ledger.reverse_round(conn, order, lock=lock)
     if review.verdict is None:

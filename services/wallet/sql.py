@@ -284,6 +284,6 @@ select count(*) from moved
 """)
 
 LIST_ACCOUNT_NAMES = text("""
-select account_id, operator_id, currency_code, kind from account
+select account_id, operator_id, currency_code, kind, player_id from account
 where account_id = any(cast(:account_ids as bigint[]))
 """)

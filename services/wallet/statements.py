@@ -138,10 +138,12 @@ async def get_daily_totals(
 async def get_times_of(conn: AsyncConnection, *, day: date) -> tuple[datetime, datetime]:
     """When a UTC day begins, and when the next one does.
 
-    Errors: FIELD_INVALID of a day in the future, or of an archived month, whose postings are in files.
+    Errors: FIELD_INVALID of a day in the future, or of which some postings may be in an archive's files.
     """
+    # First: a partition that went between our look and the sum would be missing there, in any snapshot.
+    await statements_store.hold_months(conn)
     if day < await statements_store.get_archived_end(conn):
-        raise FieldInvalid(field="day", problem="of a month that is archived")
+        raise FieldInvalid(field="day", problem="what moved then is archived, or some of it")
     start_time = datetime.combine(day, time(), UTC)
     if start_time > await statements_store.get_time(conn):
         raise FieldInvalid(field="day", problem="in the future")

@@ -120,8 +120,14 @@ order by account_version
 
 NOW = text("select clock_timestamp()")
 
+# Until the transaction ends no month is taken out of the database. In the order of whoever drops one.
+HOLD_MONTHS = text("lock table reversal, transfer, settlement, posting in access share mode")
+
+# A round that was minted before a month's end may have moved after it.
 ARCHIVED_END = text("""
-select cast(max(month) + interval '1 month' as date) from ledger_month where archive_time is not null
+select greatest(cast(max(month) + interval '1 month' as date),
+  cast(max(last_movement_time) at time zone 'UTC' as date) + 1)
+from ledger_month where archive_time is not null
 """)
 
 # One snapshot for all statements of the transaction.

@@ -31,8 +31,13 @@ async def get_time(conn: AsyncConnection) -> datetime:
     return time
 
 
+async def hold_months(conn: AsyncConnection) -> None:
+    """Keeps every month that is in the database there until the transaction ends."""
+    await conn.execute(sql.HOLD_MONTHS)
+
+
 async def get_archived_end(conn: AsyncConnection) -> date:
-    """The first day, UTC, of the oldest month whose rows are in the database."""
+    """The first day, UTC, of which every movement is in the database."""
     day: date = (await conn.execute(sql.ARCHIVED_END)).scalar_one()
     return day
 

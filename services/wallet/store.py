@@ -260,11 +260,11 @@ async def roll_up_counters(conn: AsyncConnection, *, rows_max: int = 10_000) -> 
 
 
 async def list_account_names(conn: Connection, *, account_ids: Sequence[int]) -> dict[int, AccountNames]:
-    """Operator, currency and kind of accounts, for their events."""
+    """Operator, currency, kind and player of accounts, for their events."""
     rows = await conn.execute(sql.LIST_ACCOUNT_NAMES, {"account_ids": arrays.plain(account_ids)})
     return {
-        account_id: AccountNames(operator_id, currency_code, Kind(kind))
-        for account_id, operator_id, currency_code, kind in rows
+        account_id: AccountNames(operator_id, currency_code, Kind(kind), player_id)
+        for account_id, operator_id, currency_code, kind, player_id in rows
     }
 
 

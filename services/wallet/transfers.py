@@ -63,6 +63,18 @@ async def open_account(
     )
 
 
+async def find_account(
+    conn: AsyncConnection, *, operator_id: str, player_id: str, currency_code: str, kind: Kind
+) -> Account:
+    """A player's account by its names. Errors: ACCOUNT_NOT_FOUND."""
+    found = await store.find_player_account(
+        conn, operator_id=operator_id, player_id=player_id, currency_code=currency_code, kind=kind
+    )
+    if found is None:
+        raise AccountNotFound()
+    return found
+
+
 async def get_account(conn: AsyncConnection, *, operator_id: str, account_id: int) -> Account:
     """An account of this operator. Errors: ACCOUNT_NOT_FOUND, for accounts of others too."""
     account = await store.find_account(conn, account_id=account_id)

@@ -171,6 +171,8 @@ async def empty_session(stage: Stage) -> Request:
 
 
 ROWS = [
+    # Where the gateway is told no operator of them; with one: tests/integration/page.
+    Row("DEMO_NOT_OFFERED", "a demo session", anyone(Rest("POST", "/v1/demo/sessions", body={}))),
     Row("API_KEY_INVALID", "no key", anyone(Rest("POST", "/v1/sessions", body={}))),
     Row("API_KEY_INVALID", "an unknown key", anyone(Rest("POST", "/v1/sessions", f"rk_{'x' * 43}", {}))),
     Row(
@@ -199,6 +201,9 @@ ROWS = [
     Row("ROUTE_NOT_FOUND", "no such path", anyone(Rest("GET", "/v1/jackpots"))),
     Row("ROUTE_NOT_FOUND", "a slash too many", anyone(Rest("POST", "/v1/spins/", body={}))),
     Row("METHOD_NOT_ALLOWED", "a spin by GET", anyone(Rest("DELETE", "/v1/spins"))),
+    Row("UPGRADE_REQUIRED", "no handshake", anyone(Rest("GET", "/v1/ws"))),
+    Row("URL_TOO_LONG", "20 KB", anyone(Rest("GET", f"/v1/rounds/{'x' * 20_000}"))),
+    Row("HEAD_TOO_LARGE", "20 KB", anyone(Rest("GET", "/v1/games", headers={"x-a": "x" * 20_000}))),
     Row("BODY_TOO_LARGE", "1 MiB", raw(b'{"request_id": "' + b"x" * MIB + b'"}')),
     Row("BODY_TOO_LARGE", "1 MiB over gRPC", spin_message(request_id="x" * MIB)),
     Row("BODY_MALFORMED", "no JSON", raw(b'{"request_id": ')),
@@ -226,6 +231,8 @@ ROWS = [
     Row("FIELD_MISSING", "an empty settle", empty_settle),
     Row("FIELD_MISSING", "an empty look-up of a session", empty_session),
     Row("FIELD_INVALID", "an id that is no UUID", spin(request_id="1234")),
+    Row("FIELD_INVALID", "a mode of 33 characters", spin(mode="m" * 33)),
+    Row("FIELD_INVALID", "a mode with a NUL", spin_message(mode="ba\0se")),
     Row("FIELD_INVALID", "the nil UUID", spin(request_id="00000000-0000-0000-0000-000000000000")),
     Row("FIELD_INVALID", "a round that is no UUID", round_id_spelt_wrong),
     Row("FIELD_INVALID", "a kind between real and demo", deposit(kind="BOTH")),

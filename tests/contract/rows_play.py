@@ -47,6 +47,13 @@ async def other_stake_of_a_refusal(stage: Stage) -> Request:
     return grpc_spin(player, request_id=request_id, stake=money(2 * STAKE_MINOR))
 
 
+async def other_mode(stage: Stage) -> Request:
+    player = await stage.player()
+    request_id = new_id()
+    await stage.answer(grpc_spin(player, request_id=request_id))
+    return grpc_spin(player, request_id=request_id, mode="bonus")
+
+
 async def other_deposit(stage: Stage) -> Request:
     player = await stage.player()
     request = transfer(player, "deposits", 500)
@@ -264,6 +271,7 @@ def choice(player: Player, round_id: str, step: int, choice: str) -> Rest:
 ROWS = [
     Row("ID_REUSED", "another stake", other_stake),
     Row("ID_REUSED", "another stake under a refused id", other_stake_of_a_refusal),
+    Row("ID_REUSED", "another mode", other_mode),
     Row("ID_REUSED", "another amount", other_deposit),
     Row("ID_REUSED", "another player", other_player_s_deposit),
     Row("ID_REUSED", "a withdrawal under a deposit's id", withdrawal_under_a_deposit_s_id),
@@ -321,6 +329,7 @@ ROWS = [
     Row("CURRENCY_NOT_OFFERED", "kronor without a ladder", currency_without_ladder),
     Row("STAKE_NOT_ON_LADDER", "a stake between two steps", guest(lambda p: rest_spin(p, stake=amount(101)))),
     Row("STAKE_NOT_ON_LADDER", "2^53", guest(lambda p: rest_spin(p, stake=amount(2**53)))),
+    Row("MODE_UNKNOWN", "a mode of no game", guest(lambda p: rest_spin(p, mode="no_such_mode"))),
     Row("ROUND_OPEN", "a spin beside an open round", spin_beside_an_open_round),
     Row("ROUND_VOID", "an authorised spin after the close", late_spin),
     Row("ROUND_NOT_FOUND", "no such spin", unknown_spin),

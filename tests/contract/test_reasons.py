@@ -7,12 +7,28 @@ import pytest
 from reelmesh.type.v1 import error_pb2
 
 from services.common.errors import DOMAIN, spec_of
-from tests.contract import rows_fields, rows_inside, rows_play, rows_reads
+from tests.contract import (
+    rows_events,
+    rows_fields,
+    rows_inside,
+    rows_keys,
+    rows_play,
+    rows_policy,
+    rows_reads,
+)
 from tests.contract.rows_fields import Row
 from tests.mesh.asking import Request, Rest, Told
 from tests.mesh.stage import Stage
 
-ROWS = [*rows_fields.ROWS, *rows_play.ROWS, *rows_inside.ROWS, *rows_reads.ROWS]
+ROWS = [
+    *rows_fields.ROWS,
+    *rows_play.ROWS,
+    *rows_policy.ROWS,
+    *rows_inside.ROWS,
+    *rows_reads.ROWS,
+    *rows_events.ROWS,
+    *rows_keys.ROWS,
+]
 REASONS = {name.removeprefix("ERROR_REASON_") for name in error_pb2.ErrorReason.keys()} - {"UNSPECIFIED"}
 
 ANSWERED_S_MAX = 10.0

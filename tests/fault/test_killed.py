@@ -28,8 +28,8 @@ class Case(NamedTuple):
 
     @property
     def process(self) -> str:
-        """mid_inbox is in the events service, while it stores what the service's relay sent."""
-        return "events" if self.point == "mid_inbox" else self.service
+        """mid_append is in the events service, while it stores what the service's relay sent."""
+        return "events" if self.point == "mid_append" else self.service
 
 
 CASES = [
@@ -54,7 +54,7 @@ CASES = [
     Case("wallet", "after_commit", "wallet.settle", 9),
     Case("wallet", "after_reply", "BatchSettle", 9),
     *(Case(source, "mid_relay", source, 3) for source in ("gateway", "session", "game", "wallet")),
-    *(Case(source, "mid_inbox", source, 3) for source in ("gateway", "session", "game", "wallet")),
+    *(Case(source, "mid_append", source, 3) for source in ("gateway", "session", "game", "wallet")),
 ]
 
 

@@ -1,194 +1,273 @@
-"""deploy/k8s/base renders, validates strictly, and says what the services expect."""
+"""deploy/k8s/base renders, validates strictly, and its objects fit each other and the services."""
 
-import dataclasses
 import importlib
-import subprocess
-from pathlib import Path
+import re
+from itertools import combinations
 from typing import Any
 
 import pytest
 import yaml
-from kubernetes_validate.utils import ValidationError, validate
+from kubernetes_validate.utils import ValidationError
 
 from services.common import VERSION
-from services.common.identity import call_graph
-from tests.tools import require_tool
-
-ROOT = Path(__file__).parents[2]
-BASE = ROOT / "deploy" / "k8s" / "base"
-SERVICES = ("gateway", "session", "wallet", "game", "events")
-KUBERNETES_VERSION = "1.37"
-
-Manifest = dict[str, Any]
+from services.common import service as common_service
+from tests.k8s.manifests import (
+    BASE,
+    KUBERNETES_VERSIONS,
+    SERVICES,
+    Manifest,
+    check_restricted,
+    container,
+    of_kind,
+    pod_template,
+    render,
+    settings_of,
+    validate_strictly,
+    workloads,
+)
+from tests.k8s.network import matches_selector
 
 
 @pytest.fixture(scope="module")
 def manifests() -> list[Manifest]:
     """The rendered base."""
-    kubectl = require_tool("kubectl")
-    rendered = subprocess.run([kubectl, "kustomize", str(BASE)], check=True, capture_output=True, text=True)
-    return list(yaml.safe_load_all(rendered.stdout))
+    return render(BASE)
 
 
-def of_kind(manifests: list[Manifest], kind: str) -> dict[str, Manifest]:
-    return {each["metadata"]["name"]: each for each in manifests if each["kind"] == kind}
-
-
-def container(workload: Manifest) -> Manifest:
-    [only] = workload["spec"]["template"]["spec"]["containers"]
-    assert isinstance(only, dict)
-    return only
-
-
-def test_every_manifest_validates_strictly_against_a_current_schema(manifests: list[Manifest]) -> None:
+def test_every_manifest_validates_strictly_against_three_versions(manifests: list[Manifest]) -> None:
+    assert len(KUBERNETES_VERSIONS) == 3
     for manifest in manifests:
-        validate(manifest, KUBERNETES_VERSION, strict=True)
+        validate_strictly(manifest)
 
 
-@pytest.mark.parametrize(
-    "path", sorted(BASE.glob("*/*.yaml")), ids=lambda path: f"{path.parent.name}/{path.name}"
-)
-def test_every_file_validates_by_itself_without_kubectl(path: Path) -> None:
-    for manifest in yaml.safe_load_all(path.read_text()):
-        if manifest["kind"] != "Kustomization":
-            validate(manifest, KUBERNETES_VERSION, strict=True)
+def test_every_file_validates_by_itself_without_kubectl() -> None:
+    seen = 0
+    for path in sorted(BASE.rglob("*.yaml")):
+        for manifest in yaml.safe_load_all(path.read_text()):
+            if manifest["kind"] != "Kustomization":
+                validate_strictly(manifest)
+                seen += 1
+    assert seen > 50
 
 
 def test_validation_refuses_a_misspelt_field(manifests: list[Manifest]) -> None:
     deployment = of_kind(manifests, "Deployment")["wallet"]
     broken = {**deployment, "spec": {**deployment["spec"], "replica": 2}}
     with pytest.raises(ValidationError):
-        validate(broken, KUBERNETES_VERSION, strict=True)
+        validate_strictly(broken)
 
 
-def test_each_service_has_its_deployment_services_config_and_migration(manifests: list[Manifest]) -> None:
-    assert set(of_kind(manifests, "Deployment")) == set(SERVICES)
-    assert set(of_kind(manifests, "ConfigMap")) == set(SERVICES)
-    assert set(of_kind(manifests, "Job")) == {
-        f"{service}-migrate-{VERSION.replace('.', '-')}" for service in SERVICES
-    }
+def test_each_service_has_all_that_a_service_has(manifests: list[Manifest]) -> None:
+    version = VERSION.replace(".", "-")
+    migrations = {f"{service}-migrate" for service in SERVICES}
+    for kind in ("Deployment", "HorizontalPodAutoscaler", "PodDisruptionBudget"):
+        assert set(of_kind(manifests, kind)) == set(SERVICES), kind
+    assert set(of_kind(manifests, "Job")) == {f"{name}-{version}" for name in migrations}
+    assert set(of_kind(manifests, "ServiceAccount")) == set(SERVICES) | migrations
+    assert set(of_kind(manifests, "NetworkPolicy")) >= set(SERVICES)
     headless = {
-        name
-        for name, each in of_kind(manifests, "Service").items()
-        if each["spec"].get("clusterIP") == "None"
+        name: each["spec"].get("clusterIP") == "None" for name, each in of_kind(manifests, "Service").items()
     }
-    assert headless == {f"{service}-headless" for service in SERVICES}
+    assert headless == {service: False for service in SERVICES} | {
+        f"{name}-headless": True for name in SERVICES
+    }
+
+
+def test_everything_is_in_the_namespace_and_says_whose_it_is(manifests: list[Manifest]) -> None:
+    for each in manifests:
+        labels = each["metadata"]["labels"]
+        assert labels["app.kubernetes.io/part-of"] == "reelmesh"
+        assert labels["app.kubernetes.io/version"] == VERSION
+        assert each["kind"] == "Namespace" or each["metadata"]["namespace"] == "reelmesh"
+    [namespace] = of_kind(manifests, "Namespace").values()
+    for mode in ("enforce", "audit", "warn"):
+        assert namespace["metadata"]["labels"][f"pod-security.kubernetes.io/{mode}"] == "restricted"
+
+
+# Pods
+
+
+def test_pods_are_restricted(manifests: list[Manifest]) -> None:
+    for workload in workloads(manifests):
+        template = pod_template(workload)
+        assert check_restricted(template["spec"], template["metadata"].get("annotations")) == []
+        # Beyond the standard.
+        assert container(workload)["securityContext"]["readOnlyRootFilesystem"] is True
+        assert template["spec"]["automountServiceAccountToken"] is False
+        assert template["spec"]["enableServiceLinks"] is False
+
+
+def test_each_pod_has_an_account_of_its_own_without_token(manifests: list[Manifest]) -> None:
+    accounts = of_kind(manifests, "ServiceAccount")
+    used = [pod_template(each)["spec"]["serviceAccountName"] for each in workloads(manifests)]
+    assert sorted(used) == sorted(accounts)
+    assert not any(each["automountServiceAccountToken"] for each in accounts.values())
+    kinds = {each["kind"] for each in manifests}
+    assert not any("Role" in kind for kind in kinds), "nothing of ours asks Kubernetes"
+
+
+def test_images_are_those_of_this_version(manifests: list[Manifest]) -> None:
+    for workload in workloads(manifests):
+        service = workload["metadata"]["labels"]["app.kubernetes.io/name"].removesuffix("-migrate")
+        assert container(workload)["image"] == f"reelmesh-{service}:{VERSION}"
+
+
+def test_every_container_says_what_it_needs(manifests: list[Manifest]) -> None:
+    for workload in workloads(manifests):
+        resources = container(workload)["resources"]
+        assert {"cpu", "memory", "ephemeral-storage"} <= resources["requests"].keys()
+        # As much as it asks for; and never throttled.
+        assert resources["limits"]["memory"] == resources["requests"]["memory"]
+        assert resources["limits"].keys() == {"memory", "ephemeral-storage"}
+        [volume] = pod_template(workload)["spec"]["volumes"]
+        assert volume["name"] == "tmp"
+        assert mib(volume["emptyDir"]["sizeLimit"]) < mib(resources["limits"]["ephemeral-storage"])
+
+
+def mib(quantity: str) -> int:
+    """Of a quantity like 64Mi."""
+    return int(quantity.removesuffix("Mi"))
 
 
 def test_probes_ask_three_different_questions_of_the_admin_port(manifests: list[Manifest]) -> None:
     for deployment in of_kind(manifests, "Deployment").values():
-        probes = {
-            name: container(deployment)[f"{name}Probe"]["grpc"]
-            for name in ("startup", "readiness", "liveness")
+        names = ("startup", "readiness", "liveness")
+        probes = {name: container(deployment)[f"{name}Probe"] for name in names}
+        assert {name: probe["grpc"]["service"] for name, probe in probes.items()} == {
+            name: name for name in probes
         }
-        assert {name: probe["service"] for name, probe in probes.items()} == {name: name for name in probes}
+        for one, other in combinations(probes.values(), 2):
+            assert one != other
         admin = next(port for port in container(deployment)["ports"] if port["name"] == "admin")
-        assert {probe["port"] for probe in probes.values()} == {admin["containerPort"]}
+        assert {probe["grpc"]["port"] for probe in probes.values()} == {admin["containerPort"]}
+        # What is not ready loses its traffic long before what does not live is restarted.
+        seconds = {name: probe["periodSeconds"] * probe["failureThreshold"] for name, probe in probes.items()}
+        assert seconds["readiness"] < seconds["liveness"] <= seconds["startup"]
 
 
-def test_selectors_find_the_pods(manifests: list[Manifest]) -> None:
-    labels = {
-        name: each["spec"]["template"]["metadata"]["labels"]
-        for name, each in of_kind(manifests, "Deployment").items()
-    }
-    for name, deployment in of_kind(manifests, "Deployment").items():
-        assert deployment["spec"]["selector"]["matchLabels"].items() <= labels[name].items()
-    for name, service in of_kind(manifests, "Service").items():
-        found = [pod for pod in labels.values() if service["spec"]["selector"].items() <= pod.items()]
-        assert len(found) == 1, name
-        [workload] = [
-            w
-            for w in of_kind(manifests, "Deployment").values()
-            if service["spec"]["selector"].items() <= w["spec"]["template"]["metadata"]["labels"].items()
-        ]
-        named = {port["name"] for port in container(workload)["ports"]}
-        assert {port["targetPort"] for port in service["spec"]["ports"]} <= named
-
-
-def test_migration_pods_are_not_behind_the_services(manifests: list[Manifest]) -> None:
-    for job in of_kind(manifests, "Job").values():
-        labels = job["spec"]["template"]["metadata"]["labels"]
-        for service in of_kind(manifests, "Service").values():
-            assert not service["spec"]["selector"].items() <= labels.items()
-
-
-def settings(service: str) -> set[str]:
-    """Every variable that the service's Config reads."""
-    config = importlib.import_module(f"services.{service}.config").Config
-    names = {field.name.upper() for field in dataclasses.fields(config)}
-    return {f"REELMESH_{name}" for name in names} | {f"REELMESH_{service.upper()}_{name}" for name in names}
-
-
-def environment(deployment: Manifest, config_map: Manifest) -> set[str]:
-    return set(config_map["data"]) | {each["name"] for each in container(deployment)["env"]}
-
-
-def test_each_variable_is_a_setting_that_the_service_knows(manifests: list[Manifest]) -> None:
-    for service in SERVICES:
-        given = environment(
-            of_kind(manifests, "Deployment")[service], of_kind(manifests, "ConfigMap")[service]
-        )
-        assert given <= settings(service), f"{service}: {given - settings(service)}"
-
-
-def test_each_required_setting_is_given(manifests: list[Manifest]) -> None:
-    for service in SERVICES:
-        config = importlib.import_module(f"services.{service}.config").Config
-        given = environment(
-            of_kind(manifests, "Deployment")[service], of_kind(manifests, "ConfigMap")[service]
-        )
-        for field in dataclasses.fields(config):
-            if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
-                name = field.name.upper()
-                assert {f"REELMESH_{name}", f"REELMESH_{service.upper()}_{name}"} & given, (
-                    f"{service}: {name}"
-                )
-
-
-def test_each_service_is_told_where_the_services_are_that_it_may_call(manifests: list[Manifest]) -> None:
-    graph = call_graph()
-    headless = of_kind(manifests, "Service")
-    for service in SERVICES:
-        data = of_kind(manifests, "ConfigMap")[service]["data"]
-        callees = {
-            callee
-            for callee, entry in graph.items()
-            if any(service in method.callers for method in entry.methods.values())
-        }
-        targets = {name for name in data if name.endswith("_TARGET")}
-        assert targets == {f"REELMESH_{callee.upper()}_TARGET" for callee in callees}, service
-        for name in targets:
-            host, port = data[name].removeprefix("dns:///").split(":")
-            assert int(port) in {each["port"] for each in headless[host]["spec"]["ports"]}
-
-
-def test_drain_fits_into_the_grace_period(manifests: list[Manifest]) -> None:
-    telemetry_flush_s = 5
+def test_what_ends_a_pod_fits_into_its_grace_period(manifests: list[Manifest]) -> None:
     for service, deployment in of_kind(manifests, "Deployment").items():
-        config = importlib.import_module(f"services.{service}.config").Config
-        defaults: dict[str, Any] = {field.name: field.default for field in dataclasses.fields(config)}
-        drain_s = (defaults["drain_wait_ms"] + defaults["drain_grace_ms"]) / 1000
-        pre_stop_s = container(deployment)["lifecycle"]["preStop"]["sleep"]["seconds"]
-        grace_s = deployment["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]
-        assert pre_stop_s + drain_s + telemetry_flush_s < grace_s
+        assert (
+            ending_s(service, deployment)
+            < deployment["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]
+        )
+        slower = settings_of(manifests, service) | {"REELMESH_DRAIN_GRACE_MS": "40000"}
+        assert ending_s(service, deployment, slower) > 45
 
 
-def test_pods_are_restricted_and_images_are_pinned(manifests: list[Manifest]) -> None:
-    workloads = [*of_kind(manifests, "Deployment").values(), *of_kind(manifests, "Job").values()]
-    for workload in workloads:
-        pod = workload["spec"]["template"]["spec"]
-        assert pod["securityContext"]["runAsNonRoot"] is True
-        assert pod["securityContext"]["seccompProfile"]["type"] == "RuntimeDefault"
-        security = container(workload)["securityContext"]
-        assert security["allowPrivilegeEscalation"] is False
-        assert security["readOnlyRootFilesystem"] is True
-        assert security["capabilities"]["drop"] == ["ALL"]
-        image = container(workload)["image"]
-        assert ":" in image and not image.endswith(":latest")
+def ending_s(service: str, deployment: Manifest, settings: dict[str, str] | None = None) -> float:
+    """preStop, the drain, and what a process gives itself to end everything else, flushes included."""
+    pre_stop_s: float = container(deployment)["lifecycle"]["preStop"]["sleep"]["seconds"]
+    drain_ms = sum(setting(service, name, settings or {}) for name in ("drain_wait_ms", "drain_grace_ms"))
+    return pre_stop_s + drain_ms / 1000 + common_service.EXIT_RESERVE_S
+
+
+def setting(service: str, name: str, settings: dict[str, str]) -> int:
+    """As the service would read it."""
+    default: Any = (
+        importlib.import_module(f"services.{service}.config").Config.__dataclass_fields__[name].default
+    )
+    own, shared = f"REELMESH_{service}_{name}".upper(), f"REELMESH_{name}".upper()
+    return int(settings.get(own, settings.get(shared, default)))
+
+
+def test_replicas_are_spread_over_zones_and_nodes(manifests: list[Manifest]) -> None:
+    for deployment in of_kind(manifests, "Deployment").values():
+        template = pod_template(deployment)
+        spread = template["spec"]["topologySpreadConstraints"]
+        assert [each["topologyKey"] for each in spread] == [
+            "topology.kubernetes.io/zone",
+            "kubernetes.io/hostname",
+        ]
+        for each in spread:
+            assert matches_selector(each["labelSelector"], template["metadata"]["labels"])
+
+
+# Objects that name each other
+
+
+def test_selectors_find_the_pods_of_one_service(manifests: list[Manifest]) -> None:
+    templates = {
+        each["metadata"]["name"]: pod_template(each)["metadata"]["labels"] for each in workloads(manifests)
+    }
+    selecting = [
+        (each["metadata"]["name"].removesuffix("-headless"), selector)
+        for kind, of in (
+            ("Deployment", lambda spec: spec["selector"]),
+            ("PodDisruptionBudget", lambda spec: spec["selector"]),
+            ("Service", lambda spec: {"matchLabels": spec["selector"]}),
+        )
+        for each in of_kind(manifests, kind).values()
+        for selector in [of(each["spec"])]
+    ]
+    assert len(selecting) == 4 * len(SERVICES)
+    for service, selector in selecting:
+        # Never those of a migration, of which nobody expects an answer.
+        assert [name for name, labels in templates.items() if matches_selector(selector, labels)] == [service]
+
+
+def test_services_lead_to_ports_that_the_pods_have(manifests: list[Manifest]) -> None:
+    deployments = of_kind(manifests, "Deployment")
+    for name, service in of_kind(manifests, "Service").items():
+        deployment = deployments[name.removesuffix("-headless")]
+        ports = {port["name"]: port["containerPort"] for port in container(deployment)["ports"]}
+        for each in service["spec"]["ports"]:
+            assert ports[each["targetPort"]] == each["port"]
+            # The admin port is the kubelet's.
+            assert each["targetPort"] != "admin"
+        assert not service["spec"].get("publishNotReadyAddresses")
+
+
+def test_the_autoscaler_owns_the_number_of_replicas(manifests: list[Manifest]) -> None:
+    deployments = of_kind(manifests, "Deployment")
+    for name, scaler in of_kind(manifests, "HorizontalPodAutoscaler").items():
+        target = scaler["spec"]["scaleTargetRef"]
+        assert (target["apiVersion"], target["kind"], target["name"]) == ("apps/v1", "Deployment", name)
+        assert "replicas" not in deployments[name]["spec"]
+        assert 2 <= scaler["spec"]["minReplicas"] < scaler["spec"]["maxReplicas"]
+
+
+def test_a_drained_node_and_a_rollout_leave_replicas_that_serve(manifests: list[Manifest]) -> None:
+    scalers = of_kind(manifests, "HorizontalPodAutoscaler")
+    for name, budget in of_kind(manifests, "PodDisruptionBudget").items():
+        assert may_be_away(budget, scalers[name]) in range(1, scalers[name]["spec"]["minReplicas"]), name
+        rolling = of_kind(manifests, "Deployment")[name]["spec"]["strategy"]["rollingUpdate"]
+        # A new one is ready before an old one goes.
+        assert rolling == {"maxUnavailable": 0, "maxSurge": 1}
+
+
+def may_be_away(budget: Manifest, scaler: Manifest) -> int:
+    """How many of the least number of replicas an eviction may take at once."""
+    spec, least = budget["spec"], int(scaler["spec"]["minReplicas"])
+    return least - int(spec["minAvailable"]) if "minAvailable" in spec else int(spec["maxUnavailable"])
+
+
+@pytest.mark.parametrize("spec", [{"maxUnavailable": 3}, {"minAvailable": 3}, {"maxUnavailable": 0}])
+def test_a_budget_that_stops_every_drain_or_allows_all_of_them_is_seen(spec: Manifest) -> None:
+    scaler = {"spec": {"minReplicas": 3}}
+    assert may_be_away({"spec": spec}, scaler) not in range(1, 3)
 
 
 def test_no_secret_stands_in_the_manifests(manifests: list[Manifest]) -> None:
     assert not of_kind(manifests, "Secret")
-    for deployment in of_kind(manifests, "Deployment").values():
-        for variable in container(deployment)["env"]:
-            assert "valueFrom" in variable, variable["name"]
+    for workload in workloads(manifests):
+        for variable in container(workload)["env"]:
+            assert variable["valueFrom"].keys() == {"secretKeyRef"}, variable["name"]
+    for service in SERVICES:
+        for name, value in settings_of(manifests, service).items():
+            assert not re.search(r"KEY$|PASSWORD|SECRET|TOKEN|_URL$(?<!LAUNCH_URL)", name), name
+            assert not re.search(r"://[^/]*@", value), name
+
+
+def test_the_secrets_that_pods_read_are_those_that_the_base_asks_for(manifests: list[Manifest]) -> None:
+    head = (BASE / "kustomization.yaml").read_text().partition("apiVersion")[0]
+    used = {
+        (variable["valueFrom"]["secretKeyRef"]["name"], variable["valueFrom"]["secretKeyRef"]["key"])
+        for workload in workloads(manifests)
+        for variable in container(workload)["env"]
+    }
+    [listed] = re.findall(r"Secret mesh-keys +keys ([\w, -]+):", head)
+    assert {key for name, key in used if name == "mesh-keys"} == set(listed.split(", "))
+    assert {each for each in used if each[0] != "mesh-keys"} == {
+        (f"{name}-database", "url") for name in SERVICES
+    }

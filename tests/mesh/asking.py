@@ -15,6 +15,7 @@ from services.common.errors import STATUS_DETAILS_KEY, from_rpc_error
 from services.common.server import TRACE_ID_KEY
 
 TIMEOUT_S = 15.0
+STREAM_TIMEOUT_S = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,7 @@ class Rest:
     credential: str = ""
     body: Any = None
     content: bytes | None = None
+    headers: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,7 @@ class Grpc:
     request: Message | bytes
     credential: str = ""
     token: str = ""
+    metadata: tuple[tuple[str, str], ...] = ()
 
 
 Request: TypeAlias = Rest | Grpc
@@ -94,7 +97,9 @@ class Line:
         return await self._send_grpc(request)
 
     async def _send_rest(self, request: Rest) -> Any:
-        headers = {"authorization": f"Bearer {request.credential}"} if request.credential else {}
+        headers = dict(request.headers)
+        if request.credential:
+            headers["authorization"] = f"Bearer {request.credential}"
         response = await self._http.request(
             request.method, request.path, headers=headers, json=request.body, content=request.content
         )
@@ -116,11 +121,13 @@ class Line:
     async def _send_grpc(self, request: Grpc) -> Any:
         service = identity.call_graph()[request.service].grpc_service
         method = descriptor_pool.Default().FindMethodByName(f"{service}.{request.method}")
-        call: Any = self._channel(request.service).unary_unary(
+        channel: Any = self._channel(request.service)
+        kind = channel.unary_stream if method.server_streaming else channel.unary_unary
+        call = kind(
             f"/{service}/{request.method}",
             response_deserializer=message_factory.GetMessageClass(method.output_type).FromString,
         )
-        metadata = []
+        metadata = list(request.metadata)
         if request.credential:
             metadata.append(("authorization", f"Bearer {request.credential}"))
         if request.token:
@@ -128,7 +135,10 @@ class Line:
         message = request.request
         payload = message if isinstance(message, bytes) else message.SerializeToString()
         try:
-            return await call(payload, timeout=TIMEOUT_S, metadata=metadata)
+            # Of a stream its beginning: what is there is told at once, and nothing ends it.
+            timeout_s = STREAM_TIMEOUT_S if method.server_streaming else TIMEOUT_S
+            answer = call(payload, timeout=timeout_s, metadata=metadata)
+            return await (anext(aiter(answer)) if method.server_streaming else answer)
         except grpc.aio.AioRpcError as error:
             return _told(error)
 

@@ -11,8 +11,10 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
+from services.events import verifier
 from tests.invariants import Verdict, check_wallet, list_verdicts
 from tests.mesh.players import Answer, Heard, Player
+from tests.waiting import SECONDS_MAX, until
 
 PENDING_SECONDS_MAX = 15.0
 
@@ -57,6 +59,14 @@ class Books:
         while left := await self._unquiet():
             assert loop.time() < end, f"after {seconds_max} s still {left}"
             await asyncio.sleep(0.1)
+
+    async def wait_counted(self, *, seconds_max: float = SECONDS_MAX) -> None:
+        """Until the limits know what every spin returned."""
+
+        async def counted() -> bool:
+            return not await self.rows("session", "select 1 from spin_count where returned_minor is null")
+
+        await until(counted, seconds_max=seconds_max)
 
     async def _unquiet(self) -> dict[str, int]:
         left = {}
@@ -116,9 +126,16 @@ class Books:
         """Events are 1:1 with what the sources hold, gapless per source."""
         events = await self.rows(
             "events",
-            """select source, event_type, cast(round_id as text) as round_id, cast(payload as text) as payload
-               from event""",
+            """select source, event_type, cast(round_id as text) as round_id,
+                 cast(payload as text) as payload, account_id, account_version
+               from event order by position""",
         )
+        versions: dict[int, int] = {}
+        for event in events:
+            if event.source == "wallet" and event.account_version:
+                assert event.account_version > versions.get(event.account_id, 0), "out of the account's order"
+                versions[event.account_id] = event.account_version
+        assert [one.fault for one in await verifier.verify(self._engines["events"]) if one.fault] == []
         told = Counter(
             (event.event_type, event.round_id, facts["step"], facts["status"])
             for event in events
@@ -146,7 +163,8 @@ class Books:
         )
         assert ends == Counter(round_.round_id for round_ in rounds), "each ended round has one event"
         for source in await self.rows(
-            "events", "select source, max(batch_no) as last, count(*) as n from inbox group by source"
+            "events",
+            "select source, max(batch_no) as last, count(distinct batch_no) as n from event group by source",
         ):
             assert source.last == source.n, f"{source.source} has a gap"
 

@@ -19,6 +19,9 @@ from sqlalchemy.pool import NullPool
 
 from deploy.local.mesh import Mesh
 from services.common import identity
+from services.gateway import keys
+from services.gateway.keys import NewKey
+from services.gateway.scopes import EVERYTHING
 from tests.mesh.asking import Grpc, Line, Request, Rest, Told
 from tests.mesh.books import Books
 from tests.mesh.players import Client, Player, amount
@@ -206,6 +209,21 @@ class Stage:
         else:
             ask = self.internal("wallet", "UnfreezeAccount", wallet_pb2.UnfreezeAccountRequest(**who))
         await self.answer(ask)
+
+    # Operators
+
+    async def key(self, *scopes: str, operator_id: str = "dev", signed: bool = False) -> NewKey:
+        """A new API key, as the installation's command makes it."""
+        engine = create_async_engine(self.mesh.database_urls["gateway"], poolclass=NullPool)
+        return await keys.create_key(
+            engine,
+            operator_id=operator_id,
+            name=f"k-{uuid.uuid4().hex}",
+            scopes=scopes or (EVERYTHING,),
+            expire_after=None,
+            signature_required=signed,
+            signing_key=self._keys["signing_key"],
+        )
 
     # What is broken, until restore()
 

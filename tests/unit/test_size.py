@@ -41,7 +41,7 @@ def test_only_code_counts() -> None:
 
 
 def test_common_stays_small() -> None:
-    assert of(*(ROOT / "services/common").rglob("*.py")) <= 1_700
+    assert of(*(ROOT / "services/common").rglob("*.py")) <= 1_740
 
 
 def test_the_model_stays_readable() -> None:

@@ -14,7 +14,8 @@ from typing import Protocol
 import msgspec
 
 WORD_RANGE = 1 << 32
-_WORDS = struct.Struct("<16I")
+WORDS = struct.Struct("<16I")
+"""64 bytes as 32-bit words, little-endian."""
 _HASH_DOMAIN = b"reelmesh.draw.v1\0"
 
 Draw = tuple[int, int]
@@ -40,37 +41,69 @@ class Draws:
     never outlive the spin, so no process (and no fork of it) ever holds the entropy of a later round.
     """
 
-    __slots__ = ("_read_bytes", "_reject_tail", "_words", "log")
+    __slots__ = ("_read_bytes", "_reject_tail", "_word_range", "_words", "_words_format", "log")
 
-    def __init__(self, read_bytes: Callable[[int], bytes] = os.urandom, *, reject_tail: bool = True) -> None:
-        """`read_bytes(n)` returns n bytes. `reject_tail=False` is a known failure, kept only so that the
-        test of uniformity can show that it would see the bias."""
+    def __init__(
+        self,
+        read_bytes: Callable[[int], bytes] = os.urandom,
+        *,
+        words_format: struct.Struct = WORDS,
+        reject_tail: bool = True,
+    ) -> None:
+        """`read_bytes(n)` returns n bytes; `words_format` cuts them into words. Two settings are for tests:
+        words so small that all of them can be tried, and `reject_tail=False`, a known failure that the test
+        of uniformity has to see."""
         self.log: list[Draw] = []
         self._read_bytes = read_bytes
         self._reject_tail = reject_tail
         self._words: Iterator[int] = iter(())
+        self._words_format = words_format
+        self._word_range = WORD_RANGE if words_format is WORDS else _word_range(words_format)
 
     def below(self, bound: int) -> int:
-        """One of 0 .. bound-1, each equally likely. Errors: ValueError unless 1 <= bound <= 2**32."""
-        if not 1 <= bound <= WORD_RANGE:
-            raise ValueError(f"bound must be within 1..2**32, not {bound}")
-        word = self._next_word()
-        if self._reject_tail:
-            # 2**32 is rarely a multiple of bound. The last, incomplete multiple would favour small values,
-            # so a word in it is thrown away whatever it would have become: independent of the game's state.
-            tail_start = WORD_RANGE - WORD_RANGE % bound
-            while word >= tail_start:
-                word = self._next_word()
-        value = word % bound
-        self.log.append((bound, value))
-        return value
+        """One of 0 .. bound-1, each equally likely. Errors: ValueError unless 1 <= bound < 2**64.
+
+        A bound up to 2**32 takes one word, a larger one two, the high word first.
+        """
+        word_range = self._word_range
+        if not 0 < bound <= word_range:
+            return self._below_two_words(bound)
+        while True:
+            for word in self._words:  # goes on where the last draw stopped
+                value = word % bound
+                # 2**32 is rarely a multiple of bound. The last, incomplete multiple would favour small
+                # values, so a word in it is thrown away whatever it would have become: independent of the
+                # game's state.
+                if word - value <= word_range - bound or not self._reject_tail:
+                    self.log.append((bound, value))
+                    return value
+            self._read_words()
+
+    def _below_two_words(self, bound: int) -> int:
+        wide_range = self._word_range * self._word_range
+        # 2**64 itself would not fit the log.
+        if not 0 < bound < wide_range:
+            raise ValueError(f"bound must be within 1..2**64-1, not {bound}")
+        while True:
+            word = self._next_word() * self._word_range + self._next_word()
+            value = word % bound
+            if word - value <= wide_range - bound or not self._reject_tail:
+                self.log.append((bound, value))
+                return value
 
     def _next_word(self) -> int:
-        word = next(self._words, None)
-        if word is None:
-            self._words = iter(_WORDS.unpack(self._read_bytes(_WORDS.size)))
-            word = next(self._words)
-        return word
+        for word in self._words:
+            return word
+        self._read_words()
+        return next(self._words)
+
+    def _read_words(self) -> None:
+        self._words = iter(self._words_format.unpack(self._read_bytes(self._words_format.size)))
+
+
+def _word_range(words_format: struct.Struct) -> int:
+    words = len(words_format.unpack(bytes(words_format.size)))
+    return 1 << (8 * words_format.size // words)
 
 
 class ReplayedDraws:

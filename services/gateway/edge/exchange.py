@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
-from urllib.parse import parse_qsl
+from typing import Any
 
 import msgspec
 from opentelemetry import trace
@@ -13,6 +13,18 @@ from services.common.errors import BodyMalformed, DomainError
 
 _STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in HTTPStatus}
 _encode = msgspec.json.Encoder().encode
+
+
+def security_lines(policy: str, *, cache: str = "no-store") -> str:
+    """Taken as what it says it is, telling no other site. `policy`: what it may load."""
+    return (
+        f"x-content-type-options: nosniff\r\ncontent-security-policy: {policy}\r\n"
+        f"referrer-policy: no-referrer\r\ncache-control: {cache}\r\n"
+    )
+
+
+# Of every answer that is no page: nothing, and in no frame.
+_SECURITY = security_lines("default-src 'none'; frame-ancestors 'none'")
 
 
 class NotHttp(BodyMalformed):
@@ -29,21 +41,22 @@ class Request(msgspec.Struct):
     target: str
     """As it was sent."""
     headers: dict[bytes, bytes]
-    """Names in lower case; of a header sent twice, the first."""
+    """Names in lower case; of a header sent twice, the first; of X-Forwarded-For all."""
     body: bytes = b""
-    refusal: DomainError | None = None
+    refusal: Exception | None = None
+    """What the operation is to raise instead of being done."""
     path: str = ""
     """The target's path, decoded, and its parameters: set by whoever looks for the route."""
     parameters: dict[str, str] = {}
     query: str = ""
+    address: str = ""
+    """Of the connection's other end."""
+    scheme: str = "http"
+    """"https" where TLS ends here."""
 
     def header(self, name: bytes) -> str:
         """A header's value, empty when there is none. `name`: lower case."""
         return self.headers.get(name, b"").decode("latin-1")
-
-    def query_value(self, name: str, default: str) -> str:
-        """A value of the query, the last of that name."""
-        return dict(parse_qsl(self.query, keep_blank_values=True)).get(name, default)
 
 
 class Response(msgspec.Struct):
@@ -54,12 +67,16 @@ class Response(msgspec.Struct):
     content_type: str = "application/json"
     headers: dict[str, str] = {}
     after_reply: Callable[[], Awaitable[None]] | None = None
+    security: str = _SECURITY
+    """Header lines, of security_lines. A page has a policy of its own."""
+    rate: str = ""
+    """Header lines of what is left of the caller's limit: made at once, for every answer has them."""
 
     def encode(self, *, date: str, close: bool, head_only: bool) -> bytes:
         """The reply, whole: one write. `date`: the header's line; `head_only`: an answer to HEAD."""
         head = (
-            f"{_STATUS_LINES[self.status]}{date}content-type: {self.content_type}\r\n"
-            f"content-length: {len(self.body)}\r\n"
+            f"{_STATUS_LINES[self.status]}{date}{self.security}content-type: {self.content_type}\r\n"
+            f"content-length: {len(self.body)}\r\n{self.rate}"
         )
         for name, value in self.headers.items():
             head += f"{name}: {value}\r\n"
@@ -97,10 +114,10 @@ class Refusal(msgspec.Struct):
         return self.template.encode(self.trace_id, date=date, close=close)
 
 
-def problem(error: DomainError) -> Response:
+def problem_json(error: DomainError) -> dict[str, Any]:
     """RFC 9457: the same reason, class and trace id as over gRPC."""
     trace.get_current_span().set_attribute(names.ERROR_REASON, error.reason)
-    body = {
+    return {
         "type": f"https://reelmesh.dev/errors/{error.reason}",
         "title": error.reason.replace("_", " ").capitalize(),
         "status": error.http_status,
@@ -110,7 +127,11 @@ def problem(error: DomainError) -> Response:
         "metadata": error.metadata,
         "trace_id": telemetry.trace_id(),
     }
-    response = Response(error.http_status, _encode(body), "application/problem+json")
+
+
+def problem(error: DomainError) -> Response:
+    """The same as a response."""
+    response = Response(error.http_status, _encode(problem_json(error)), "application/problem+json")
     if "retry_after_ms" in error.metadata:
         response.headers["retry-after"] = str(-(-int(error.metadata["retry_after_ms"]) // 1000))
     return response

@@ -3,10 +3,10 @@
 import asyncio
 import logging
 import math
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import TypeAlias, cast
+from typing import Protocol, TypeAlias, cast
 
 from services.common.errors import Internal
 from services.gateway.edge.exchange import Refusal, Request, Response, problem
@@ -18,6 +18,34 @@ App: TypeAlias = Callable[[Request], Awaitable[Response]]
 # What is refused at once; None: ask the app.
 Refuse: TypeAlias = Callable[[Request], Refusal | None]
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+class Member(Protocol):
+    """A connection, whatever is spoken over it."""
+
+    deadline_s: float
+    """When expire() is due, by the loop's clock."""
+
+    def drain(self) -> None:
+        """Answers what was asked, then closes."""
+
+    def expire(self) -> None:
+        """The time is over."""
+
+    def abort(self) -> None:
+        """Closes at once."""
+
+
+class Successor(asyncio.Protocol):
+    """Speaks another protocol on a connection, from the end of its handshake on."""
+
+    __slots__ = ("address",)
+    address: str
+    """Of the connection's other end."""
+
+
+# Who takes a connection over whose client asks for another protocol; None: nobody.
+Upgrade: TypeAlias = "Callable[[Request, Shared], Successor | None]"
 # The reader does not stop within what it is given, so it is given no more than this at a time.
 _SLICE_SIZE_BYTES = 4_096
 
@@ -30,14 +58,25 @@ class Shared:
     refuse: Refuse
     limits: Limits
     loop: asyncio.AbstractEventLoop
+    # Set before stopping is: who is kept alive until the end may just then ask for the next thing.
+    leaving: asyncio.Event
     # The header, a line of its own.
     date: str = ""
     stopping: bool = False
     # Open, or closed by the client while something is under way.
-    connections: set["Connection"] = field(default_factory=set)
+    connections: set[Member] = field(default_factory=set)
+    upgrade: Upgrade = lambda *_: None
     on_empty: Callable[[], None] = lambda: None
+    # How many are open, by address.
+    counts: Counter[str] = field(default_factory=Counter)
 
-    def forget(self, connection: "Connection") -> None:
+    def leave(self, address: str) -> None:
+        """One connection of the address is less."""
+        self.counts[address] -= 1
+        if not self.counts[address]:
+            del self.counts[address]
+
+    def forget(self, connection: Member) -> None:
         """Nothing of the connection is left."""
         self.connections.discard(connection)
         if not self.connections:
@@ -48,6 +87,8 @@ class Connection(asyncio.Protocol):
     """One client. What it asked for goes on when it disconnects: a spin belongs to the gateway (R6)."""
 
     _transport: asyncio.Transport
+    _address: str
+    _scheme: str
 
     def __init__(self, shared: Shared) -> None:
         self._shared, self._limits, self._loop = shared, shared.limits, shared.loop
@@ -61,6 +102,7 @@ class Connection(asyncio.Protocol):
         self._first = False
         # We do not read; the client takes no answers; it sends nothing more.
         self._paused = self._blocked = self._eof = False
+        self._successor: Successor | None = None
         self._set_deadline(self._limits.idle_timeout_s)
 
     # Called by the transport
@@ -69,7 +111,11 @@ class Connection(asyncio.Protocol):
         # uvloop's transport is one, but does not say so.
         self._transport = cast(asyncio.Transport, transport)
         self._shared.connections.add(self)
-        if self._shared.stopping:
+        peer = transport.get_extra_info("peername")
+        self._address = peer[0] if peer else ""
+        self._scheme = "https" if transport.get_extra_info("sslcontext") else "http"
+        self._shared.counts[self._address] += 1
+        if self._shared.stopping or self._shared.counts[self._address] > self._limits.connections_max:
             self._transport.close()
 
     def data_received(self, data: bytes) -> None:
@@ -88,6 +134,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         self._reader.close()
         self.deadline_s = math.inf
+        self._shared.leave(self._address)
         # What waits never begins; what has begun goes on, and a drain waits for it.
         if self._task is None:
             self._shared.forget(self)
@@ -127,6 +174,9 @@ class Connection(asyncio.Protocol):
     # Called by the reader
 
     def begun(self) -> None:
+        self._set_deadline(self._limits.head_timeout_s)
+
+    def headed(self) -> None:
         self._set_deadline(self._limits.request_timeout_s)
 
     def expected(self) -> None:
@@ -136,6 +186,7 @@ class Connection(asyncio.Protocol):
     def asked(self, request: Request, *, last: bool) -> None:
         self._continue_owed = False
         self.deadline_s = math.inf
+        request.address, request.scheme = self._address, self._scheme
         if self._shared.stopping:
             self._reader.end()
         if self._task is not None:
@@ -144,6 +195,25 @@ class Connection(asyncio.Protocol):
             self._reply(request, refusal)
         else:
             self._start(request)
+
+    def takes_over(self, request: Request, behind: bytes) -> bool:
+        # What was asked before is still to be answered, in HTTP.
+        if self._task is not None or self._waiting:
+            return False
+        found = self._shared.upgrade(request, self._shared)
+        if found is None:
+            return False
+        self._successor = found
+        # It goes on counting for its address.
+        found.address = self._address
+        self._shared.connections.discard(self)
+        self._transport.set_protocol(found)
+        found.connection_made(self._transport)
+        if behind:
+            found.data_received(behind)
+        # Not now: the reader is reading.
+        self._loop.call_soon(self._reader.close)
+        return True
 
     # A request's way through
 
@@ -156,6 +226,10 @@ class Connection(asyncio.Protocol):
                 self._pause()
                 return
             self._reader.feed(data[first : first + _SLICE_SIZE_BYTES])
+            if self._successor is not None:
+                if rest := data[first + _SLICE_SIZE_BYTES :]:
+                    self._successor.data_received(rest)
+                return
 
     def _refuse(self, request: Request) -> Refusal | None:
         """The answer to what needs no task: to one request at a time, for the same reason as below."""
@@ -186,7 +260,8 @@ class Connection(asyncio.Protocol):
         if self._transport.is_closing():
             self._shared.forget(self)
             return
-        last = self._reader.ended or self._eof or self._shared.stopping
+        shared = self._shared
+        last = self._reader.ended or self._eof or shared.stopping or shared.leaving.is_set()
         close = last and not self._waiting and not self._unread
         self._transport.write(
             response.encode(date=self._shared.date, close=close, head_only=request.method == "HEAD")
@@ -198,8 +273,12 @@ class Connection(asyncio.Protocol):
         else:
             # Closed with something unread the connection is reset, and the answer may be lost with it.
             self._reader.end()
-            self._transport.write_eof()
-            self._set_deadline(self._limits.request_timeout_s)
+            if self._transport.can_write_eof():
+                self._transport.write_eof()
+                self._set_deadline(self._limits.request_timeout_s)
+            else:
+                # TLS has no half-closed connections; it says goodbye by itself.
+                self._transport.close()
 
     def _proceed(self) -> None:
         """What comes next, after a reply or when the client takes answers again."""

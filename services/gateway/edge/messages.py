@@ -1,8 +1,6 @@
-"""JSON bodies <-> the gateway's messages, by hand: json_format costs ten times as much (docs/traps.md, 12).
+"""JSON <-> spins and choices, by hand: json_format costs ten times as much (docs/traps.md, 12).
 
-Field names are those of gateway.proto, in snake_case. An amount is {"currency_code", "amount_minor"}, a time
-RFC 3339, a duration seconds with an "s" ("2.5s"), an enum its name without prefix, the outcome a JSON object.
-An absent field has its zero value, as over gRPC, and is refused by the same check.
+How the contract is written in JSON says mapping.py, which does all else.
 """
 
 import datetime
@@ -14,8 +12,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 from reelmesh.game.v1 import game_pb2
 from reelmesh.gateway.v1 import gateway_pb2
-from reelmesh.session.v1 import session_pb2
-from reelmesh.type.v1 import account_kind_pb2, money_pb2
+from reelmesh.type.v1 import money_pb2
 
 from services.common.errors import AmountNotPositive, AmountTooLarge, BodyMalformed, FieldInvalid
 from services.common.fields import AMOUNT_MINOR_MAX
@@ -35,40 +32,14 @@ class Amount(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     amount_minor: int = 0
 
 
-class Transfer(msgspec.Struct, forbid_unknown_fields=True):
-    """Body of a deposit or withdrawal."""
-
-    request_id: str = ""
-    amount: Amount = Amount()
-    kind: str = "REAL"
-
-
-class NewSession(msgspec.Struct, forbid_unknown_fields=True):
-    """Body of a session's creation."""
-
-    request_id: str = ""
-    player_id: str = ""
-    game_id: str = ""
-    currency_code: str = ""
-    kind: str = "REAL"
-    language_code: str = ""
-    jurisdiction: str = ""
-    stake_max: Amount | None = None
-    cycle_min_duration: str | None = None
-    session_duration: str | None = None
-
-
-class Code(msgspec.Struct, forbid_unknown_fields=True):
-    """Body of a launch code's exchange."""
-
-    launch_code: str = ""
-
-
 class Spin(msgspec.Struct, forbid_unknown_fields=True):
     """Body of a spin."""
 
     request_id: str = ""
     stake: Amount = Amount()
+    mode: str = ""
+    autoplay: bool = False
+    turbo: bool = False
 
 
 class Choice(msgspec.Struct, forbid_unknown_fields=True):
@@ -78,9 +49,16 @@ class Choice(msgspec.Struct, forbid_unknown_fields=True):
     choice: str = ""
 
 
+class ChoiceOfRound(Choice, forbid_unknown_fields=True):
+    """A choice that names its round itself."""
+
+    round_id: str = ""
+
+
 B = TypeVar("B", bound=msgspec.Struct)
+P = TypeVar("P", Duration, Timestamp)
 _decoders: dict[type[msgspec.Struct], msgspec.json.Decoder[Any]] = {
-    body_type: msgspec.json.Decoder(body_type) for body_type in (Transfer, NewSession, Code, Spin, Choice)
+    body_type: msgspec.json.Decoder(body_type) for body_type in (Spin, Choice, ChoiceOfRound)
 }
 
 
@@ -89,8 +67,22 @@ def decode(body: bytes, body_type: type[B]) -> B:
 
     Errors: INVALID_ARGUMENT/BODY_MALFORMED
     """
+    decoded: B = _decoded(_decoders[body_type], body)
+    return decoded
+
+
+def decode_as(body: bytes, body_type: type[B]) -> B:
+    """The same of any type, which costs a little more.
+
+    Errors: INVALID_ARGUMENT/BODY_MALFORMED
+    """
+    decoded: B = _decoded(msgspec.json.Decoder(body_type), body)
+    return decoded
+
+
+def _decoded(decoder: msgspec.json.Decoder[Any], body: bytes) -> Any:
     try:
-        decoded: B = _decoders[body_type].decode(body)
+        decoded = decoder.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BodyMalformed(problem=str(error)[:200]) from None
     return decoded
@@ -108,50 +100,26 @@ def money(amount: Amount, field: str) -> money_pb2.Money:
     return money_pb2.Money(currency_code=amount.currency_code, amount_minor=amount.amount_minor)
 
 
-def kind(name: str) -> account_kind_pb2.AccountKind.ValueType:
-    """REAL or DEMO.
-
-    Errors: INVALID_ARGUMENT/FIELD_INVALID
-    """
-    if name not in ("REAL", "DEMO"):
-        raise FieldInvalid(field="kind", problem="must be REAL or DEMO")
-    return account_kind_pb2.AccountKind.Value(f"ACCOUNT_KIND_{name}")
-
-
 def duration(text: str, field: str) -> Duration:
     """A Duration of its JSON form, "2.5s".
 
     Errors: INVALID_ARGUMENT/FIELD_INVALID
     """
-    message = Duration()
+    return parse(Duration(), _DURATION, text, field=field, problem='must be seconds, such as "2.5s"')
+
+
+def parse(message: P, form: re.Pattern[str], text: str, *, field: str, problem: str) -> P:
+    """The message, of its JSON form: protobuf's own parser takes more, and drops what it cannot hold.
+
+    Errors: INVALID_ARGUMENT/FIELD_INVALID
+    """
     try:
-        # protobuf's own parser takes blanks, underscores, any script's digits, and drops what it cannot hold.
-        if not _DURATION.fullmatch(text):
+        if not form.fullmatch(text):
             raise ValueError
         message.FromJsonString(text)
     except ValueError:
-        raise FieldInvalid(field=field, problem='must be seconds, such as "2.5s"') from None
+        raise FieldInvalid(field=field, problem=problem) from None
     return message
-
-
-def new_session(body: NewSession) -> gateway_pb2.CreateSessionRequest:
-    """The body as its message."""
-    request = gateway_pb2.CreateSessionRequest(
-        request_id=body.request_id,
-        player_id=body.player_id,
-        game_id=body.game_id,
-        currency_code=body.currency_code,
-        kind=kind(body.kind),
-        language_code=body.language_code,
-        jurisdiction=body.jurisdiction,
-    )
-    if body.stake_max is not None:
-        request.stake_max.CopyFrom(money(body.stake_max, "stake_max"))
-    for field in ("cycle_min_duration", "session_duration"):
-        text = getattr(body, field)
-        if text is not None:
-            getattr(request, field).CopyFrom(duration(text, field))
-    return request
 
 
 def amount_json(message: money_pb2.Money) -> dict[str, Any]:
@@ -173,6 +141,7 @@ def round_json(played: gateway_pb2.PlayedRound | game_pb2.Round) -> dict[str, An
         "request_id": played.request_id,
         "game_id": played.game_id,
         "game_version": played.game_version,
+        "mode": played.mode,
         "state": _STATES[played.state],
         "stake": amount_json(played.stake),
         "win": amount_json(played.win) if played.HasField("win") else None,
@@ -201,65 +170,3 @@ def _step_json(step: game_pb2.Step) -> dict[str, Any]:
 def played_json(played: Played) -> dict[str, Any]:
     """A spin's or a choice's result."""
     return {"round": round_json(played.round), "current_balance": amount_json(played.current_balance)}
-
-
-def transfer_json(
-    response: gateway_pb2.FundPlayerResponse | gateway_pb2.WithdrawPlayerResponse,
-) -> dict[str, Any]:
-    """A deposit's or a withdrawal's result."""
-    return {
-        "transfer_id": response.transfer_id,
-        "balance_after": amount_json(response.balance_after),
-        "current_balance": amount_json(response.current_balance),
-    }
-
-
-def created_json(response: gateway_pb2.CreateSessionResponse) -> dict[str, Any]:
-    """A created session."""
-    return {
-        "session_id": response.session_id,
-        "launch_code": response.launch_code or None,
-        "launch_url": response.launch_url or None,
-        "expire_time": time_json(response.expire_time),
-    }
-
-
-def exchanged_json(response: gateway_pb2.ExchangeCodeResponse) -> dict[str, Any]:
-    """A token with the first screen's facts."""
-    return {
-        "token": response.token,
-        "session_id": response.session_id,
-        "game": game_json(response.game) if response.HasField("game") else None,
-        "balance": amount_json(response.balance) if response.HasField("balance") else None,
-        "expire_time": time_json(response.expire_time),
-        "round": round_json(response.round) if response.HasField("round") else None,
-    }
-
-
-def closed_json(response: gateway_pb2.CloseSessionResponse) -> dict[str, Any]:
-    """A closed session."""
-    return {
-        "session_id": response.session_id,
-        "state": session_pb2.SessionState.Name(response.state).removeprefix("SESSION_STATE_"),
-        "close_time": time_json(response.close_time),
-        "collected_rounds": [round_json(played) for played in response.collected_rounds],
-    }
-
-
-def game_json(game: game_pb2.Game) -> dict[str, Any]:
-    """A game of the catalogue."""
-    return {
-        "game_id": game.game_id,
-        "game_version": game.game_version,
-        "definition_hash": game.definition_hash,
-        "display_name": game.display_name,
-        "reels": game.reels,
-        "rows": game.rows,
-        "lines": game.lines,
-        "rtp_target": game.rtp_target,
-        "offers_choice": game.offers_choice,
-        "bet_ladders": [
-            {"currency_code": ladder.currency_code, "stakes_minor": list(ladder.stakes_minor)}
-            for ladder in game.bet_ladders
-        ],
-    }

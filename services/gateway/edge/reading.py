@@ -8,11 +8,13 @@ import httptools
 
 from services.common.errors import BodyTooLarge, DomainError, Internal
 from services.gateway.edge.exchange import NotHttp, Request
+from services.gateway.errors import HeadTooLarge, UrlTooLong
 
 log = logging.getLogger(__name__)
 
 # Of a body whose chunks are of one byte each, six are read for every one.
 _FRAMING_MAX = 8
+_FORWARDED_FOR = b"x-forwarded-for"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,8 +26,13 @@ class Limits:
     head_size_bytes_max: int = 16 * 1024
     # Requests of a connection that wait for the one before them; beyond it nothing is read.
     pipelined_max: int = 16
-    # From the first byte of a request to its last.
+    # From the first byte of a request to the end of its head, and from there to its last.
+    head_timeout_s: float = 5.0
     request_timeout_s: float = 10.0
+    # Handshake of TLS.
+    handshake_timeout_s: float = 5.0
+    # Connections of one address; one more is closed at once. A proxy in front is one address.
+    connections_max: int = 10_000
     # Without a request, or with answers that nobody takes.
     idle_timeout_s: float = 75.0
     sweep_interval_s: float = 1.0
@@ -37,11 +44,18 @@ class Listener(Protocol):
     def begun(self) -> None:
         """The first byte of a request."""
 
+    def headed(self) -> None:
+        """The end of its head."""
+
     def expected(self) -> None:
         """Its client sends the body only when it is asked for it."""
 
     def asked(self, request: Request, *, last: bool) -> None:
         """Its last byte, or why it is refused. `last`: nothing behind it is read."""
+
+    def takes_over(self, request: Request, behind: bytes) -> bool:
+        """Whether somebody else reads on, `behind` first: its client wants another protocol."""
+        ...
 
 
 class Reader:
@@ -73,6 +87,10 @@ class Reader:
             return
         else:
             return
+        request = Request(self._parser.get_method().decode(), self._target.decode("latin-1"), self._headers)
+        if self._listener.takes_over(request, behind):
+            self.end()
+            return
         self._read_without_upgrade()
         self.feed(behind)
 
@@ -95,13 +113,18 @@ class Reader:
 
     def on_url(self, part: bytes) -> None:
         self._target += part
-        self._count_head(len(part))
+        self._count_head(len(part), UrlTooLong)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._count_head(len(name) + len(value))
+        self._count_head(len(name) + len(value), HeadTooLarge)
         # A trailer is not looked at: nobody asks for one.
         if self._request is None:
-            self._headers.setdefault(name.lower(), value)
+            name = name.lower()
+            if name not in self._headers:
+                self._headers[name] = value
+            elif name == _FORWARDED_FOR:
+                # A proxy may add a line of its own below what its client wrote.
+                self._headers[name] += b"," + value
 
     def on_headers_complete(self) -> None:
         parser, headers = self._parser, self._headers
@@ -115,6 +138,7 @@ class Reader:
             self._keep_alive = parser.get_http_version() == "1.1"
         self._request = Request(parser.get_method().decode(), self._target.decode("latin-1"), headers)
         self._size_bytes = 0
+        self._listener.headed()
         if b"expect" in headers and headers[b"expect"].lower() == b"100-continue":
             self._listener.expected()
 
@@ -153,19 +177,21 @@ class Reader:
         self._refusal = refusal
         raise refusal
 
-    def _count_head(self, size_bytes: int) -> None:
+    def _count_head(self, size_bytes: int, refusal: type[DomainError]) -> None:
         self._size_bytes += size_bytes
         if self._size_bytes > self._limits.head_size_bytes_max:
-            self._raise(BodyTooLarge(size_bytes_max=self._limits.head_size_bytes_max))
+            self._raise(refusal(size_bytes_max=self._limits.head_size_bytes_max))
 
     def _count_read(self, size_bytes: int) -> None:
         """Bounds what llhttp keeps to itself: a header without end, chunk extensions, trailers."""
         self._read_bytes += size_bytes
         most_bytes = 2 * self._limits.head_size_bytes_max
+        refusal: type[DomainError] = HeadTooLarge
         if self._request is not None:
+            refusal = BodyTooLarge
             most_bytes += _FRAMING_MAX * self._limits.body_size_bytes_max
         if self._read_bytes > most_bytes:
-            self._raise(BodyTooLarge(size_bytes_max=self._limits.head_size_bytes_max))
+            self._raise(refusal(size_bytes_max=self._limits.head_size_bytes_max))
 
     def _read_without_upgrade(self) -> None:
         """Reads the head again without its Upgrade: llhttp takes what follows one for another protocol."""

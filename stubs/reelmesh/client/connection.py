@@ -1,6 +1,8 @@
 """One channel to one service: typed guard, deadline, retry, credentials and TLS around the generated stub."""
 
+import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
@@ -10,9 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, overload
 
 import grpc
-from google.protobuf import descriptor_pool, message_factory
-from google.protobuf.message import Message
+from reelmesh.client.credentials import Credentials, bearer, check_type, path_of
 from reelmesh.client.errors import CallError
+from reelmesh.client.streams import Dialogues, Feeds
 from reelmesh.events.v1.events_pb2_grpc import EventServiceStub
 from reelmesh.game.v1.game_pb2_grpc import GameServiceStub
 from reelmesh.gateway.v1.gateway_pb2_grpc import GatewayServiceStub
@@ -33,17 +35,18 @@ _STUBS: dict[str, Callable[[grpc.aio.Channel], object]] = {
     "session": SessionServiceStub,
     "wallet": WalletServiceStub,
 }
-_AUTHORIZATION_KEY, _IDENTITY_KEY = "authorization", "x-reelmesh-identity"
+__all__ = ["Options", "Tls", "bearer", "connect"]
 
 # Every change is idempotent by its id, so what was not answered may be sent again; only a launch code works
 # once, and is lost with its answer either way. No timeout in here: it fires too early (grpc#40633).
-_RETRY = {
+_RETRY: dict[str, Any] = {
     "maxAttempts": 3,
     "initialBackoff": "0.05s",
     "maxBackoff": "0.5s",
     "backoffMultiplier": 2,
     "retryableStatusCodes": ["UNAVAILABLE"],
 }
+_PAUSES_S = (0.05, 0.1)
 _SERVICE_CONFIG = {
     "loadBalancingConfig": [{"round_robin": {}}],
     "retryThrottling": {"maxTokens": 100, "tokenRatio": 0.1},
@@ -53,6 +56,8 @@ _OPTIONS = [
     ("grpc.service_config", json.dumps(_SERVICE_CONFIG)),
     ("grpc.keepalive_time_ms", 60_000),
     ("grpc.keepalive_timeout_ms", 10_000),
+    # Servers may be replaced within seconds of each other (gRPC's own: 30 s).
+    ("grpc.dns_min_time_between_resolutions_ms", 1_000),
 ]
 
 
@@ -84,15 +89,12 @@ class Options(TypedDict, total=False):
 
     credential: str
     """Of the gateway: an operator's API key or a player's session token, sent with every call."""
+    signing_secret: str
+    """Of an API key: every call is signed with it (docs/signing.md)."""
     identity: Callable[[], str]
     """Of the services behind it: gives our service token, asked for each call since tokens expire."""
     tls: Tls
     """Without it nothing is encrypted."""
-
-
-def bearer(credential: str) -> tuple[tuple[str, str], ...]:
-    """Another API key or session token for one call: `stub.Spin(request, metadata=bearer(token))`."""
-    return ((_AUTHORIZATION_KEY, f"Bearer {credential}"),)
 
 
 @overload
@@ -134,25 +136,29 @@ async def _open(
     target: str,
     *,
     credential: str = "",
+    signing_secret: str = "",
     identity: Callable[[], str] | None = None,
     tls: Tls | None = None,
 ) -> AsyncIterator[object]:
-    interceptors = [_Guard(credential, identity)]
+    credentials = Credentials(credential, signing_secret, identity)
+    interceptors = [_Guard(credentials), Feeds(credentials), Dialogues(credentials)]
+    # What the channel repeats is the same again, a signature that was used before included.
+    options = [*_OPTIONS, ("grpc.enable_retries", 0)] if signing_secret else _OPTIONS
     if tls is None:
-        channel = grpc.aio.insecure_channel(target, options=_OPTIONS, interceptors=interceptors)
+        channel = grpc.aio.insecure_channel(target, options=options, interceptors=interceptors)
     else:
         channel = grpc.aio.secure_channel(
-            target, tls._credentials(), options=_OPTIONS, interceptors=interceptors
+            target, tls._credentials(), options=options, interceptors=interceptors
         )
     async with channel:
         yield stub_type(channel)
 
 
 class _Guard(grpc.aio.UnaryUnaryClientInterceptor):
-    """Around every call; the contract has unary ones only."""
+    """Around every call that has one answer; streams: streams.py."""
 
-    def __init__(self, credential: str, identity: Callable[[], str] | None) -> None:
-        self._credential, self._identity = credential, identity
+    def __init__(self, credentials: Credentials) -> None:
+        self._credentials = credentials
 
     async def intercept_unary_unary(
         self,
@@ -160,46 +166,31 @@ class _Guard(grpc.aio.UnaryUnaryClientInterceptor):
         client_call_details: grpc.aio.ClientCallDetails,
         request: Any,
     ) -> Any:
-        path: str | bytes = client_call_details.method
-        path = path.decode() if isinstance(path, bytes) else path
-        # grpc.aio itself sends an empty message when it is given a dict or None, and the answer looks fine.
-        if not isinstance(request, _request_type(path)):
-            raise TypeError(f"{path} takes {_request_type(path).__name__}, not {type(request).__name__}")
-        timeout_s = client_call_details.timeout
-        details = grpc.aio.ClientCallDetails(
-            client_call_details.method,
-            _deadlines_ms()[path] / 1000 if timeout_s is None else timeout_s,
-            self._metadata(client_call_details.metadata),
-            client_call_details.credentials,
-            client_call_details.wait_for_ready,
-        )
-        call = await continuation(details, request)
-        try:
-            await call
-        except grpc.aio.AioRpcError as failure:
-            raise CallError(
-                failure.code(),
-                failure.initial_metadata(),
-                failure.trailing_metadata(),
-                failure.details(),
-                failure.debug_error_string(),
-            ) from None
+        check_type(client_call_details.method, request)
+        given_s = client_call_details.timeout
+        deadline_ms = _deadlines_ms()[path_of(client_call_details.method)]
+        end_s = time.monotonic() + (deadline_ms / 1000 if given_s is None else given_s)
+        attempts = _RETRY["maxAttempts"] if self._credentials.signing_secret else 1
+        for pause_s in (*_PAUSES_S[: attempts - 1], None):
+            left_s = max(end_s - time.monotonic(), 0.0)
+            call = await continuation(
+                self._credentials.shown(client_call_details, request, timeout_s=left_s), request
+            )
+            try:
+                await call
+            except grpc.aio.AioRpcError as failure:
+                if pause_s is None or not _may_repeat(failure) or time.monotonic() + pause_s >= end_s:
+                    raise CallError.of(failure) from None
+                await asyncio.sleep(pause_s)
+            else:
+                break
         return call
 
-    def _metadata(self, given: grpc.aio.Metadata | None) -> grpc.aio.Metadata:
-        """What the call itself gives stands before what the connection has."""
-        metadata = grpc.aio.Metadata(*(given or ()))
-        if self._credential and _AUTHORIZATION_KEY not in metadata.keys():
-            metadata.add(*bearer(self._credential)[0])
-        if self._identity is not None and _IDENTITY_KEY not in metadata.keys():
-            metadata.add(_IDENTITY_KEY, self._identity())
-        return metadata
 
-
-@cache
-def _request_type(path: str) -> type[Message]:
-    method = descriptor_pool.Default().FindMethodByName(path.removeprefix("/").replace("/", "."))
-    return message_factory.GetMessageClass(method.input_type)
+def _may_repeat(failure: grpc.aio.AioRpcError) -> bool:
+    """As the channel does it: a service that is away, and does not say that it repeated already."""
+    pushed_back = "grpc-retry-pushback-ms" in (failure.trailing_metadata() or {})
+    return failure.code() is grpc.StatusCode.UNAVAILABLE and not pushed_back
 
 
 @cache

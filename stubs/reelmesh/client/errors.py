@@ -48,6 +48,17 @@ class CallError(grpc.aio.AioRpcError):
         )
         self.error_class = _class_of(self.reason)
 
+    @classmethod
+    def of(cls, failure: grpc.aio.AioRpcError) -> "CallError":
+        """What grpc.aio raised, in the contract's words."""
+        return cls(
+            failure.code(),
+            failure.initial_metadata(),
+            failure.trailing_metadata(),
+            failure.details(),
+            failure.debug_error_string(),
+        )
+
     def __str__(self) -> str:
         traced = f" (trace {self.trace_id})" if self.trace_id else ""
         return f"{self.reason}, {self.error_class}: {self.message} {self.metadata or ''}".rstrip() + traced

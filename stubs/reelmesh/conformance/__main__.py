@@ -78,7 +78,13 @@ async def _run(options: argparse.Namespace) -> int:
 
 
 async def _open(stack: AsyncExitStack, target: str, options: argparse.Namespace) -> Channels:
-    channels = Channels(target, tls_ca=options.tls_ca)
+    channels = Channels(
+        target,
+        tls_ca=options.tls_ca,
+        mtls=options.mtls,
+        callers=wallet_service.CALLERS,
+        server=wallet_service.SERVER,
+    )
     stack.push_async_callback(channels.close)
     await channels.connect()
     return channels
@@ -102,11 +108,11 @@ def _wallet(channels: Channels, dialect: str, options: argparse.Namespace) -> Wa
     kept = json.loads(options.keys_file.read_text()) if options.keys_file else {}
     identity_key = options.identity_key or kept.get("identity_key")
     seal_key = options.seal_key or kept.get("seal_key")
-    if not identity_key or not seal_key:
-        raise NotRun("a WalletService needs --keys-file, or --identity-key and --seal-key")
+    if not (identity_key or options.mtls) or not seal_key:
+        raise NotRun("a WalletService needs --keys-file, or --identity-key or --mtls, and --seal-key")
     return WalletService(
         channels,
-        Keys(identity_key=identity_key, seal_key=seal_key),
+        Keys(identity_key=identity_key or "", seal_key=seal_key),
         operator_id=options.operator,
         kind=options.kind,
         currency_code=options.currency,
@@ -146,6 +152,7 @@ def _parser() -> argparse.ArgumentParser:
     add("target", nargs="?", metavar="HOST:PORT", help="where the wallet listens")
     add("--dialect", choices=(WALLET, EXTERNAL), help="its contract; default: asked by server reflection")
     add("--tls-ca", type=Path, metavar="PEM", help="authority of its certificate; without: no TLS")
+    add("--mtls", type=Path, metavar="DIR", help="WalletService over mutual TLS: gateway/ and game/ in it")
     add("--currency", default="EUR", help="of the players (EUR)")
     add("--operator", default="conformance", help="WalletService: whose players they are (conformance)")
     add("--kind", choices=("demo", "real"), default="demo", help="WalletService: of the accounts (demo)")

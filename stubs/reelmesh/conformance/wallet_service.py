@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
+import grpc
 from google.protobuf.message import Message
 from reelmesh.client import CallError
 from reelmesh.conformance.channels import ATTEMPTS_MAX, Channels, Unreachable, text_of
@@ -15,11 +16,12 @@ from reelmesh.type.v1.money_pb2 import Money
 from reelmesh.wallet.v1 import wallet_pb2
 
 SERVICE = "reelmesh.wallet.v1.WalletService"
+# In whose name it is called, and the DNS name of its certificate over mutual TLS.
+CALLERS, SERVER = ("gateway", "game"), "wallet"
 FUSED, STAKE = wallet_pb2.SETTLE_STEP_FUSED, wallet_pb2.SETTLE_STEP_STAKE
 PAYOUT = wallet_pb2.SETTLE_STEP_PAYOUT
 # Only game may call these.
 _OF_GAME = frozenset({"Void", "BatchVoid", "GetSettlements", "RollbackRound", "RollbackBet"})
-_UNWRITTEN = frozenset({"UNIMPLEMENTED", "INTERNAL", "UNKNOWN"})
 _ACTOR = "conformance"
 
 
@@ -70,26 +72,29 @@ class WalletService:
         attempts: int = ATTEMPTS_MAX,
     ) -> Any:
         """One call under the identity that may make it, again while not answered. Errors: CallError."""
-        token = self.keys.identity("game" if method in _OF_GAME else "gateway")
+        caller = "game" if method in _OF_GAME else "gateway"
+        # Over mutual TLS the certificate says it.
+        token = "" if self.channels.mtls else self.keys.identity(caller)
         token = token if credential is None else credential
         return await self.channels.call(
             f"/{SERVICE}/{method}",
             request if isinstance(request, bytes) else request.SerializeToString(),
             getattr(wallet_pb2, f"{method}Response"),
             metadata=(("x-reelmesh-identity", token),) if token else (),
+            caller=caller,
             lane=lane,
             timeout_s=timeout_s,
             attempts=attempts,
         )
 
     async def serves(self, method: str) -> bool:
-        """Whether the method is there: one that is refuses an empty request."""
+        """Whether the method is there: whatever else it says to an empty request."""
         if method not in self._served:
             try:
                 await self.call(method, b"")
                 self._served[method] = True
             except CallError as error:
-                self._served[method] = error.code().name not in _UNWRITTEN
+                self._served[method] = error.code() is not grpc.StatusCode.UNIMPLEMENTED
         return self._served[method]
 
     async def player(self, funds_minor: int = FUNDS_MINOR, currency_code: str = "") -> Player:

@@ -9,10 +9,9 @@ from reelmesh.events.v1 import events_pb2, events_pb2_grpc
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from services.common import db
 from services.common.outbox import OutboxRow, Relay
-from services.events import log
-from services.events.handlers import parse_batches
+from services.events.log import Log
+from services.events.messages import parse_batches
 
 SOURCE = "session"
 
@@ -21,7 +20,7 @@ class Events:
     """Append as the service does it; remembers the requests. `gate` holds the answer's way in."""
 
     def __init__(self, engine: AsyncEngine, *, arbiter: bool = True) -> None:
-        self.engine, self.arbiter = engine, arbiter
+        self.log = Log(engine, fenced=arbiter)
         self.requests: list[list[tuple[int, int]]] = []
         self.gate = asyncio.Event()
         self.gate.set()
@@ -34,8 +33,7 @@ class Events:
         self.arrived.set()
         await self.gate.wait()
         self.requests.append([(batch.batch_no, len(batch.events)) for batch in request.batches])
-        async with db.transaction(self.engine, "append") as conn:
-            last = await log.append(conn, SOURCE, parse_batches(request.batches), arbiter=self.arbiter)
+        last = await self.log.append(SOURCE, parse_batches(request.batches))
         return events_pb2.AppendResponse(batch_no_last=last)
 
 

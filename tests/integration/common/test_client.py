@@ -7,7 +7,7 @@ from typing import Any
 
 import grpc
 import pytest
-from reelmesh.gateway.v1 import gateway_pb2, gateway_pb2_grpc
+from reelmesh.gateway.v1 import gateway_pb2
 from reelmesh.wallet.v1 import wallet_pb2, wallet_pb2_grpc
 
 from services.common import identity
@@ -191,9 +191,12 @@ async def test_a_peer_that_is_not_there_is_unavailable(mesh: Mesh) -> None:
 
 async def test_a_megabyte_is_too_large_for_the_public_and_fine_between_services(mesh: Mesh) -> None:
     public, target = await mesh.serve(ok, service="gateway")
-    stub = mesh.channel(target).stub(gateway_pb2_grpc.GatewayServiceStub)
+    fund = mesh.channel(target).unary_unary(
+        "/reelmesh.gateway.v1.GatewayService/FundPlayer",
+        request_serializer=gateway_pb2.FundPlayerRequest.SerializeToString,
+    )
     with pytest.raises(DomainError) as caught:
-        await stub.FundPlayer(gateway_pb2.FundPlayerRequest(player_id="x" * 2**20))
+        await fund(gateway_pb2.FundPlayerRequest(player_id="x" * 2**20))
     assert caught.value.reason == "BODY_TOO_LARGE"
     assert caught.value.metadata == {"size_bytes_max": "262144"} and public.requests == []
     inner, target = await mesh.serve(ok)

@@ -8,13 +8,15 @@ from collections.abc import Callable, Iterator
 
 import psycopg
 import pytest
+from alembic.util.exc import CommandError
 from sqlalchemy import exc, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from deploy.local.databases import Server
-from services.common import db, telemetry, telemetry_names
+from services.common import db, telemetry_names
 from services.common.errors import Internal, Unavailable
 from services.common.migrate import migrate
+from services.tracing import logs
 from tests.spans import Kept, shown
 
 
@@ -93,7 +95,7 @@ async def test_a_failing_statement_s_text_and_log_do_not_show_its_parameters(
             async with db.transaction(engine, "test") as conn:
                 await conn.execute(text(statement), rows)
         logging.getLogger(__name__).error("it failed: %s", failed.value, exc_info=failed.value)
-        line = telemetry.LogFormatter("session", "json").format(caplog.records[-1])
+        line = logs.LogFormatter("session", "json").format(caplog.records[-1])
         for shown_text in (str(failed.value), repr(failed.value), line):
             assert "DivisionByZero" in shown_text or "UndefinedTable" in shown_text
             assert not [secret for secret in secrets.values() if str(secret) in shown_text]
@@ -179,7 +181,22 @@ async def test_two_migrators_at_once_and_a_third_later_leave_one_schema(
             row[0] for row in conn.execute("select tablename from pg_tables where schemaname = 'public'")
         }
     assert len(versions) == 1
-    assert tables > ({"event", "inbox"} if service == "events" else {"outbox", "relay"})
+    assert tables > ({"event", "log_head"} if service == "events" else {"outbox", "relay"})
+
+
+def test_a_schema_of_a_newer_version_is_left_as_it_is(empty_database: Callable[[str], str]) -> None:
+    """After a rollback the version before applies its Job again (docs/kubernetes/upgrade.md)."""
+    url = empty_database("session")
+    migrate("session", url)
+    with psycopg.connect(url.replace("+psycopg", "")) as conn:
+        conn.execute("update alembic_version set version_num = '9999'")
+    migrate("session", url)
+    with psycopg.connect(url.replace("+psycopg", "")) as conn:
+        assert conn.execute("select version_num from alembic_version").fetchall() == [("9999",)]
+        # One that was never ours is another matter.
+        conn.execute("update alembic_version set version_num = '0000'")
+    with pytest.raises(CommandError, match="0000"):
+        migrate("session", url)
 
 
 def run_migrate(service: str, url: str) -> None:

@@ -20,6 +20,7 @@ from services.common import identity
 from services.common.health import Health
 from services.common.server import CallInterceptor, Server
 from tests.integration.common.toy import KEY, Mesh
+from tests.otlp import Received
 
 SERVING, NOT_SERVING = 1, 2
 
@@ -160,6 +161,16 @@ async def test_a_call_that_outlasts_the_grace_is_cut_and_the_exit_is_still_clean
         await process.saw("drain: engine disposed")
 
 
+async def test_what_is_under_way_beside_calls_gets_the_rest_of_their_grace(start: Start) -> None:
+    async with start("work") as process:
+        await process.saw("events serves on")
+        process.process.send_signal(signal.SIGTERM)
+        await process.saw("SAYS goes-on")
+        process.release.touch()
+        assert await process.exit_code() == 0
+        assert any("SAYS work-ended" in line for line in process.output), process.output
+
+
 async def test_a_taken_port_ends_the_start_with_one_line(mesh: Mesh, start: Start) -> None:
     async with start("run") as first:
         await first.saw("events serves on")
@@ -167,6 +178,26 @@ async def test_a_taken_port_ends_the_start_with_one_line(mesh: Mesh, start: Star
             assert await second.exit_code() == 1
             assert second.output[-1] == f"events: cannot listen on 127.0.0.1:{first.port}; is the port taken?"
             assert not any("OSError" in line for line in second.output)
+
+
+async def test_t24_sigterm_sends_the_spans_and_durations_that_still_wait(mesh: Mesh, start: Start) -> None:
+    # Nothing is sent by itself within this test, and the call is open when the signal comes.
+    later = {"OTEL_BSP_SCHEDULE_DELAY": "600000", "OTEL_METRIC_EXPORT_INTERVAL": "600000"}
+    with Received() as received:
+        otel = {"OTEL_EXPORTER_OTLP_ENDPOINT": received.endpoint, "OTEL_TRACES_SAMPLER_ARG": "1"}
+        async with start("run", **later, **otel) as process:
+            answer = asyncio.ensure_future(call(mesh, process))
+            await process.saw("SAYS called")
+            process.process.send_signal(signal.SIGTERM)
+            process.release.touch()
+            await answer
+            assert not received.spans and not received.metrics
+            assert await process.exit_code() == 0
+    method = "reelmesh.events.v1.EventService/ListEvents"
+    assert [span.name for span in received.spans] == [method]
+    [point] = [point for point in received.points() if point.metric.name == "rpc.server.call.duration"]
+    assert point.attributes["rpc.method"] == method
+    assert [exemplar.trace_id.hex() for exemplar in point.exemplars] == [received.spans[0].trace_id]
 
 
 @pytest.mark.parametrize("end_watches", [False, True], ids=["guard off", "guard on"])

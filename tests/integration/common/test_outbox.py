@@ -2,9 +2,9 @@
 
 import asyncio
 import logging
+from typing import Any
 
 import pytest
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.common.errors import Unavailable
@@ -121,16 +121,15 @@ async def test_only_the_holder_of_the_lease_numbers_rows(
 async def test_a_stopped_then_continued_relay_doubles_nothing(
     engine: AsyncEngine, events_engine: AsyncEngine, arbiter: bool
 ) -> None:
-    """Trap 8: it wakes up behind its lease with a request in its hand; the inbox row is the fence."""
-    if not arbiter:
-        async with events_engine.begin() as conn:
-            await conn.execute(
-                text("alter table event drop constraint event_source_batch_no_batch_index_key")
-            )
-    await write_rows(engine, 1, 2)
+    """Trap 8: it wakes up behind its lease with a request in its hand, at a service that knows an old end."""
     slow_events, events = Events(events_engine, arbiter=arbiter), Events(events_engine, arbiter=arbiter)
+    slow = relay(engine, slow_events)
+    await write_rows(engine, 0)
+    assert await slow.forward()
+    await write_rows(engine, 1, 2)
     slow_events.gate.clear()
-    stopped = asyncio.create_task(relay(engine, slow_events).forward())
+    slow_events.arrived.clear()
+    stopped = asyncio.create_task(slow.forward())
     await slow_events.arrived.wait()
     await expire_lease(engine)
     successor = relay(engine, events)
@@ -140,12 +139,13 @@ async def test_a_stopped_then_continued_relay_doubles_nothing(
     slow_events.gate.set()
     assert await stopped
     # The same rows under the same numbers came twice.
-    assert events.requests[0] == slow_events.requests[0] == [(1, 1), (2, 1)]
-    once = [(1, 1), (2, 2), (3, 3)]
-    assert await stored(events_engine) == (once if arbiter else [*once, (1, 1), (2, 2)])
-    await write_rows(engine, 4)
-    assert await successor.forward()
-    assert (await stored(events_engine))[-1] == (4, 4)
+    assert events.requests[0] == slow_events.requests[1] == [(2, 1), (3, 1)]
+    once = [(1, 0), (2, 1), (3, 2), (4, 3)]
+    assert await stored(events_engine) == (once if arbiter else [*once, (2, 1), (3, 2)])
+    if arbiter:
+        await write_rows(engine, 4)
+        assert await successor.forward()
+        assert (await stored(events_engine))[-1] == (5, 4)
 
 
 async def test_an_outage_of_events_loses_nothing_and_is_logged_once(
@@ -166,6 +166,31 @@ async def test_an_outage_of_events_loses_nothing_and_is_logged_once(
     await running
     assert len(caplog.records) == 1
     assert [number for _, number in await stored(events_engine)] == [1, 2, 3]
+
+
+async def test_an_outage_costs_the_service_one_row_an_attempt(
+    engine: AsyncEngine, events_engine: AsyncEngine
+) -> None:
+    """And when it is over, everything goes as fast as ever."""
+    events, stop, made = Events(events_engine), asyncio.Event(), list[int]()
+
+    async def counted(conn: Any, rows: Any) -> Any:
+        made.append(len(rows))
+        return await to_events(conn, rows)
+
+    events.down = Unavailable()
+    await write_rows(engine, *range(120))
+    running = asyncio.create_task(relay(engine, events, interval_ms=1, to_events=counted).run(stop))
+    async with asyncio.timeout(20):
+        while len(made) < 5:  # noqa: ASYNC110 - another task makes them
+            await asyncio.sleep(0.01)
+        assert made[:1] == [50] and set(made[1:]) == {1}
+        events.down = None
+        await until_empty(engine)
+    stop.set()
+    await running
+    assert [len(request) for request in events.requests][:3] == [1, 50, 50]
+    assert [number for _, number in await stored(events_engine)] == list(range(120))
 
 
 async def test_large_batches_go_in_several_messages(engine: AsyncEngine, events_engine: AsyncEngine) -> None:

@@ -89,7 +89,7 @@ async def test_a_killed_relay_repeats_the_same_batches(
 
 
 @pytest.mark.parametrize(
-    "failpoint", ["mid_inbox@session", "before_commit@append", "after_commit@append", "after_reply@Append"]
+    "failpoint", ["mid_append@session", "before_commit@append", "after_commit@append", "after_reply@Append"]
 )
 async def test_a_killed_events_service_stores_every_batch_once(
     failpoint: str,

@@ -11,6 +11,7 @@ from reelmesh.wallet.v1 import wallet_pb2, wallet_pb2_grpc
 from services.common.client import GuardedChannel
 from services.common.health import Health
 from services.common.server import CallInterceptor, Server
+from services.mtls.certificates import Certificates
 
 KEY = "a-key-for-tests-only"
 GET_ACCOUNT = "/reelmesh.wallet.v1.WalletService/GetAccount"
@@ -18,7 +19,7 @@ GET_ACCOUNT = "/reelmesh.wallet.v1.WalletService/GetAccount"
 Handle = Callable[[Any, Any], Awaitable[Any]]
 
 
-class Toy(wallet_pb2_grpc.WalletServiceServicer, gateway_pb2_grpc.GatewayServiceServicer):
+class Toy:
     """GetAccount, Settle and FundPlayer answer by `handle`; `requests` holds what arrived."""
 
     def __init__(self, handle: Handle) -> None:
@@ -32,19 +33,41 @@ class Toy(wallet_pb2_grpc.WalletServiceServicer, gateway_pb2_grpc.GatewayService
     Settle = FundPlayer = GetAccount
 
 
+class ToyWallet(Toy, wallet_pb2_grpc.WalletServiceServicer):
+    """As a wallet."""
+
+
+class ToyGateway(Toy, gateway_pb2_grpc.GatewayServiceServicer):
+    """As a gateway."""
+
+
 class Mesh:
     """Servers and channels of one test, closed at its end."""
 
     def __init__(self, stack: AsyncExitStack) -> None:
         self._stack = stack
 
-    async def serve(self, handle: Handle, *, service: str = "wallet", **guards: bool) -> tuple[Toy, str]:
-        """A listening server; the toy and its target."""
-        toy = Toy(handle)  # type: ignore[abstract]  # the other methods are not called
-        server = Server(service, CallInterceptor(KEY, **guards), Health(_ready))
+    async def serve(
+        self,
+        handle: Handle,
+        *,
+        service: str = "wallet",
+        certificates: Certificates | None = None,
+        **guards: bool,
+    ) -> tuple[Toy, str]:
+        """A listening server, with certificates over mutual TLS; the toy and its target."""
+        server = Server(
+            service, CallInterceptor(KEY, mtls=certificates is not None, **guards), Health(_ready)
+        )
+        if certificates is not None:
+            server.credentials = certificates.server_credentials(require_client=True)
+        toy: Any
+        # The other methods are not called.
         if service == "wallet":
+            toy = ToyWallet(handle)  # type: ignore[abstract]
             wallet_pb2_grpc.add_WalletServiceServicer_to_server(toy, server.rpc)
         else:
+            toy = ToyGateway(handle)  # type: ignore[abstract]
             gateway_pb2_grpc.add_GatewayServiceServicer_to_server(toy, server.rpc)
         port, _ = await server.start(host="127.0.0.1", grpc_port=0, admin_port=0)
         self._stack.push_async_callback(server.close, grace_s=0.05)

@@ -8,83 +8,103 @@ from collections.abc import Sequence
 import pytest
 from reelmesh.events.v1 import events_pb2
 from sqlalchemy import text
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.common import db
 from services.common.errors import DomainError
-from services.events import log, store
+from services.events import store
 from services.events.errors import BatchOutOfOrder
-from services.events.handlers import parse_batches
-from tests.integration.events.written import ROUND_ID, batch, event, message, stored
-
-
-async def append(
-    engine: AsyncEngine,
-    *batches: log.Batch,
-    source: str = "wallet",
-    locked: bool = True,
-    arbiter: bool = True,
-) -> int:
-    async with db.transaction(engine, "append") as conn:
-        return await log.append(conn, source, batches, locked=locked, arbiter=arbiter)
+from services.events.log import Log, clock_us
+from services.events.messages import parse_batches
+from services.events.records import EventFilter, StoredEvent
+from tests.integration.events.written import ROUND_ID, Clock, batch, event, message, stored
 
 
 def numbers(found: Sequence[tuple[int, uuid.UUID]]) -> list[int]:
     return [batch_no for batch_no, _ in found]
 
 
+async def listed(engine: AsyncEngine, *, position_after: int = 0) -> list[StoredEvent]:
+    async with engine.connect() as conn:
+        return await store.list_events(
+            conn, EventFilter("acme"), position_after=position_after, position_end=None, limit=100
+        )
+
+
 async def test_batches_are_stored_in_order_with_all_their_events(engine: AsyncEngine) -> None:
-    assert await append(engine, batch(1, count=2), batch(2)) == 2
-    assert await append(engine, batch(3, count=3)) == 3
+    log = Log(engine)
+    assert await log.append("wallet", [batch(1, count=2), batch(2)]) == 2
+    assert await log.append("wallet", [batch(3, count=3)]) == 3
     assert numbers(await stored(engine)) == [1, 1, 2, 3, 3, 3]
 
 
 async def test_a_repeated_batch_is_acknowledged_and_not_stored_again(engine: AsyncEngine) -> None:
-    await append(engine, batch(1), batch(2))
-    assert await append(engine, batch(1), batch(2), batch(3)) == 3
-    assert await append(engine, batch(1)) == 3
+    log = Log(engine)
+    await log.append("wallet", [batch(1), batch(2)])
+    assert await log.append("wallet", [batch(1), batch(2), batch(3)]) == 3
+    assert await log.append("wallet", [batch(1)]) == 3
+    assert await Log(engine).append("wallet", [batch(2)]) == 3
     assert numbers(await stored(engine)) == [1, 2, 3]
 
 
-async def test_without_the_inbox_only_the_unique_place_stands_against_a_repeat(
-    engine: AsyncEngine,
+@pytest.mark.parametrize("fenced", [True, False])
+async def test_a_replica_that_remembers_an_older_end_stores_nothing_twice(
+    engine: AsyncEngine, fenced: bool
 ) -> None:
-    await append(engine, batch(1))
-    with pytest.raises(IntegrityError):
-        await append(engine, batch(1), arbiter=False)
+    """Both have stored batch 1 and 2 in their turn; the first one is sent batch 2 again."""
+    first, second = Log(engine, fenced=fenced), Log(engine)
+    await first.append("wallet", [batch(1)])
+    await second.append("wallet", [batch(1), batch(2)])
+    assert await first.append("wallet", [batch(2)]) == 2
+    assert numbers(await stored(engine)) == ([1, 2] if fenced else [1, 2, 2])
+    if fenced:
+        assert await first.append("wallet", [batch(3)]) == 3
+        assert await second.append("wallet", [batch(4)]) == 4
+
+
+async def test_the_head_of_a_source_stands_behind_the_head_of_the_log(engine: AsyncEngine) -> None:
+    """Somebody puts the log's head back to where a replica remembers it: its source's is not there."""
+    first, second = Log(engine), Log(engine)
+    await first.append("wallet", [batch(1)])
+    async with engine.connect() as conn:
+        before = await store.find_position_last(conn)
+    await second.append("wallet", [batch(2)])
     async with engine.begin() as conn:
-        await conn.execute(text("alter table event drop constraint event_source_batch_no_batch_index_key"))
-    await append(engine, batch(1), arbiter=False)
-    assert numbers(await stored(engine)) == [1, 1]
+        await conn.execute(text("update log_head set position = :before"), {"before": before})
+    assert await first.append("wallet", [batch(2)]) == 2
+    assert numbers(await stored(engine)) == [1, 2]
 
 
 @pytest.mark.parametrize("gap", [[2], [1, 3], [1, 2, 4]])
 async def test_a_gap_is_refused_and_nothing_of_the_request_is_stored(
     engine: AsyncEngine, gap: list[int]
 ) -> None:
-    with pytest.raises(BatchOutOfOrder) as refused:
-        await append(engine, *map(batch, gap))
-    assert refused.value.metadata == {"batch_no_expected": str(gap[-2] + 1 if len(gap) > 1 else 1)}
+    log = Log(engine)
+    for _ in range(2):
+        with pytest.raises(BatchOutOfOrder) as refused:
+            await log.append("wallet", list(map(batch, gap)))
+        assert refused.value.metadata == {"batch_no_expected": str(gap[-2] + 1 if len(gap) > 1 else 1)}
     assert await stored(engine) == []
 
 
 async def test_every_source_counts_for_itself(engine: AsyncEngine) -> None:
-    assert await append(engine, batch(1, source="wallet"), source="wallet") == 1
-    assert await append(engine, batch(1, source="game"), source="game") == 1
+    log = Log(engine)
+    assert await log.append("wallet", [batch(1, source="wallet")]) == 1
+    assert await log.append("game", [batch(1, source="game")]) == 1
     with pytest.raises(BatchOutOfOrder):
-        await append(engine, batch(3, source="game"), source="game")
+        await log.append("game", [batch(3, source="game")])
 
 
 async def test_many_writers_of_one_source_store_every_batch_once(engine: AsyncEngine) -> None:
-    """Eight writers send the same 40 batches in requests of any size, each from the start, all at once."""
+    """Eight writers on four replicas send the same 40 batches in requests of any size, from the start."""
+    replicas = [Log(engine) for _ in range(4)]
 
     async def write(seed: int) -> None:
         choice, batch_no_last = random.Random(seed), 0
         while batch_no_last < 40:
             count = min(choice.randint(1, 6), 40 - batch_no_last)
             sent = [batch(batch_no_last + 1 + number, count=2) for number in range(count)]
-            await append(engine, *sent)
+            await replicas[seed % 4].append("wallet", sent)
             batch_no_last += count
 
     await asyncio.gather(*map(write, range(8)))
@@ -93,44 +113,70 @@ async def test_many_writers_of_one_source_store_every_batch_once(engine: AsyncEn
     assert len({event_id for _, event_id in found}) == 80
 
 
-@pytest.mark.parametrize("locked", [True, False])
-async def test_a_reader_that_pages_along_the_end_sees_every_event(engine: AsyncEngine, locked: bool) -> None:
+@pytest.mark.parametrize("fenced", [True, False])
+async def test_a_reader_that_pages_along_the_end_sees_every_event(engine: AsyncEngine, fenced: bool) -> None:
     """The wallet has stored but not committed when game appends; the reader reads in between."""
-    wanted = store.EventFilter("acme", 0, None, None, "")
-    seen: list[store.StoredEvent] = []
-
-    async def read() -> None:
-        position_after = seen[-1].position if seen else 0
-        async with engine.connect() as conn:
-            seen.extend(await store.list_events(conn, wanted, position_after=position_after, limit=100))
-
-    async with engine.connect() as slow:
-        await log.append(slow, "wallet", [batch(1)], locked=locked)
-        game = asyncio.create_task(append(engine, batch(1, source="game"), source="game", locked=locked))
-        if locked:
-            await asyncio.wait([game], timeout=0.1)
-            assert not game.done()
+    game, seen = Log(engine, fenced=fenced), list[StoredEvent]()
+    async with db.hot_transaction(engine, "slow") as conn:
+        # What the wallet's append does, in a transaction that takes its time.
+        await store.append_events(
+            conn,
+            source="wallet",
+            events=batch(1).events,
+            hashes=[bytes(32)],
+            position=clock_us(),
+            position_before=(await store.find_ends(conn)).position,
+            fenced=fenced,
+        )
+        appending = asyncio.create_task(game.append("game", [batch(1, source="game")]))
+        if fenced:
+            await asyncio.wait([appending], timeout=0.1)
+            assert not appending.done()
         else:
-            await game
-        await read()
-        await slow.commit()
-    await game
-    await read()
-    assert sorted(event.source for event in seen) == (["game", "wallet"] if locked else ["game"])
+            await appending
+        seen += await listed(engine)
+    await appending
+    seen += await listed(engine, position_after=seen[-1].position if seen else 0)
+    assert sorted(event.source for event in seen) == (["game", "wallet"] if fenced else ["game"])
 
 
-async def test_a_transaction_that_ends_between_inbox_and_event_leaves_neither(engine: AsyncEngine) -> None:
-    async with engine.connect() as conn:
-        assert await store.insert_inbox(conn, source="wallet", batch_nos=[1]) == {1}
-    assert await append(engine, batch(1)) == 1
-    assert numbers(await stored(engine)) == [1]
+async def test_positions_ascend_when_the_clock_is_put_back(engine: AsyncEngine) -> None:
+    clock = Clock()
+    log = Log(engine, clock_us=clock)
+    await log.append("wallet", [batch(1, count=3)])
+    clock.now_us -= 1_000_000
+    await log.append("wallet", [batch(2)])
+    positions = [event.position for event in await listed(engine)]
+    assert positions == list(range(positions[0], positions[0] + 4))
+    clock.now_us += 2_000_000
+    await log.append("game", [batch(1, source="game")])
+    assert (await listed(engine))[-1].position == clock.now_us
+
+
+async def test_an_append_whose_answer_was_lost_is_looked_up_again(engine: AsyncEngine) -> None:
+    """The statement took effect, the connection did not live to tell: nobody goes by what was remembered."""
+    log = Log(engine)
+    await log.append("wallet", [batch(1)])
+    async with db.hot_transaction(engine, "block") as conn:
+        await store.append_events(
+            conn,
+            source="wallet",
+            events=batch(2).events,
+            hashes=[bytes(32)],
+            position=clock_us(),
+            position_before=(await store.find_ends(conn)).position,
+            fenced=True,
+        )
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.1):
+                await log.append("wallet", [batch(2)])
+    assert await log.append("wallet", [batch(2), batch(3)]) == 3
+    assert numbers(await stored(engine)) == [1, 2, 3]
 
 
 async def test_what_was_sent_comes_back_byte_for_byte(engine: AsyncEngine) -> None:
-    await append(engine, *parse_batches([message(1)]))
-    async with engine.connect() as conn:
-        wanted = store.EventFilter("acme", 0, None, None, "")
-        (found,) = await store.list_events(conn, wanted, position_after=0, limit=10)
+    await Log(engine).append("wallet", parse_batches([message(1)]))
+    (found,) = await listed(engine)
     (sent,) = batch(1).events
     assert found.event == sent and found.source == "wallet"
     assert found.event.payload_json == '{"status":"applied",  "stake_minor":100}'
@@ -162,6 +208,7 @@ def _event(**fields: object) -> events_pb2.EventBatch:
         ([_event(operator_id="")], "FIELD_MISSING", "operator_id"),
         ([_event(account_id=-1)], "FIELD_INVALID", "account_id"),
         ([_event(account_version=-1)], "FIELD_INVALID", "account_id"),
+        ([_event(player_id="a\n")], "FIELD_INVALID", "player_id"),
         ([_event(session_id="here")], "FIELD_INVALID", "session_id"),
         ([_event(round_id=ROUND_ID + "0")], "FIELD_INVALID", "round_id"),
         ([_event(event_time=None)], "FIELD_MISSING", "event_time"),

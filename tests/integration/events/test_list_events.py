@@ -1,19 +1,25 @@
 """ListEvents: filters, pages and their tokens."""
 
+import asyncio
 from typing import Any, cast
-from uuid import UUID
 
 import grpc
 import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
 from reelmesh.events.v1 import events_pb2
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.common import db
 from services.common.errors import DomainError
-from services.events import log, store
-from services.events.handlers import Handlers, parse_batches
-from tests.integration.events.written import event
+from services.events import store
+from services.events.feed import Feed
+from services.events.handlers import Handlers
+from services.events.log import Log
+from services.events.messages import parse_batches
+from services.events.records import EventFilter
+from services.events.vault import Vault
+from services.events.webhooks import Webhooks
+from tests.integration.events.written import Clock, event
 
 SESSION_A, SESSION_B = "0192f0c1-0000-7000-8000-00000000000a", "0192f0c1-0000-7000-8000-00000000000b"
 ROUND_A, ROUND_B = "0192f0c1-1111-7000-8000-00000000000a", "0192f0c1-1111-7000-8000-00000000000b"
@@ -22,20 +28,26 @@ ROUND_A, ROUND_B = "0192f0c1-1111-7000-8000-00000000000a", "0192f0c1-1111-7000-8
 async def fill(engine: AsyncEngine) -> None:
     written = [
         event(1, 0, account_id=1, session_id=SESSION_A, round_id=ROUND_A),
-        event(1, 1, account_id=2, session_id=SESSION_B, round_id=ROUND_B),
+        event(1, 1, account_id=2, player_id="bob", session_id=SESSION_B, round_id=ROUND_B),
         event(1, 2, account_id=1, session_id=SESSION_A, round_id=ROUND_B, event_type="round.settled"),
         event(1, 3, account_id=1, operator_id="other"),
         event(1, 4, account_id=1, event_type="transfer.applied"),
+        event(1, 5, account_id=3, player_id="eve", operator_id="third", event_type="transfer.applied"),
+        event(1, 6, account_id=4, player_id="eve", operator_id="third"),
+        event(1, 7, player_id="eve", operator_id="third", event_type="operator.requested"),
+        event(1, 8, account_id=3, player_id="eve", operator_id="third"),
     ]
+    written[7].account_id = 0
     batches = parse_batches([events_pb2.EventBatch(batch_no=1, events=written)])
-    async with db.transaction(engine, "append") as conn:
-        await log.append(conn, "wallet", batches)
+    await Log(engine).append("wallet", batches)
 
 
 async def listed(engine: AsyncEngine, **request: Any) -> events_pb2.ListEventsResponse:
     context = cast("grpc.aio.ServicerContext[Any, Any]", None)
     wanted = events_pb2.ListEventsRequest(**{"operator_id": "acme", **request})
-    return await Handlers(engine).ListEvents(wanted, context)
+    vault = Vault("a key of the tests")
+    feed = Feed(engine, draining=asyncio.Event())
+    return await Handlers(engine, feed=feed, webhooks=Webhooks(engine, vault)).ListEvents(wanted, context)
 
 
 @pytest.mark.parametrize(
@@ -45,9 +57,18 @@ async def listed(engine: AsyncEngine, **request: Any) -> events_pb2.ListEventsRe
         ({"operator_id": "other"}, [3]),
         ({"operator_id": "nobody"}, []),
         ({"account_id": 1}, [0, 2, 4]),
+        ({"player_id": "ada"}, [0, 2, 4]),
+        ({"player_id": "bob"}, [1]),
+        ({"operator_id": "third", "player_id": "eve"}, [5, 6, 7, 8]),
+        ({"operator_id": "third", "player_id": "eve", "account_id": 3}, [5, 8]),
+        ({"operator_id": "third", "player_id": "eve", "event_type": "transfer.applied"}, [5]),
+        ({"operator_id": "third", "player_id": "ada"}, []),
+        ({"player_id": "ada", "account_id": 2}, []),
         ({"session_id": SESSION_A}, [0, 2]),
         ({"session_id": SESSION_A.upper()}, [0, 2]),
         ({"round_id": ROUND_B}, [1, 2]),
+        ({"round_id": ROUND_B, "source": "wallet"}, [1, 2]),
+        ({"round_id": ROUND_B, "source": "gateway"}, []),
         ({"event_type": "round.settled"}, [2]),
         ({"account_id": 2, "round_id": ROUND_B, "session_id": SESSION_B}, [1]),
         ({"account_id": 2, "round_id": ROUND_A}, []),
@@ -95,6 +116,9 @@ async def test_a_page_token_belongs_to_its_query(engine: AsyncEngine) -> None:
     [
         ({"operator_id": ""}, "FIELD_MISSING"),
         ({"account_id": -1}, "FIELD_INVALID"),
+        ({"player_id": "a\n"}, "FIELD_INVALID"),
+        ({"append_time_start": Timestamp(seconds=-1)}, "FIELD_INVALID"),
+        ({"append_time_end": Timestamp(nanos=-1)}, "FIELD_INVALID"),
         ({"session_id": "a"}, "FIELD_INVALID"),
         ({"round_id": "a"}, "FIELD_INVALID"),
         ({"event_type": "a\n"}, "FIELD_INVALID"),
@@ -115,7 +139,37 @@ async def test_an_answer_carries_where_the_event_came_from(engine: AsyncEngine) 
     assert (first.source, first.batch_no) == ("wallet", 1) and first.position > 0
     expected = event(1, 0, account_id=1, session_id=SESSION_A, round_id=ROUND_A)
     expected.MergeFrom(events_pb2.Event(source="wallet", batch_no=1, position=first.position))
+    expected.append_time.FromMicroseconds(first.position)
     assert first == expected
+
+
+async def test_a_time_lists_what_was_stored_from_then_on_and_before(engine: AsyncEngine) -> None:
+    clock = Clock()
+    log, first_us = Log(engine, clock_us=clock), clock.now_us
+    for number in range(1, 5):
+        await log.append(
+            "wallet", parse_batches([events_pb2.EventBatch(batch_no=number, events=[event(number)])])
+        )
+        clock.now_us += 1_000_000
+
+    def at(seconds: int, nanos: int = 0) -> Timestamp:
+        time = Timestamp()
+        time.FromMicroseconds(first_us + seconds * 1_000_000)
+        return Timestamp(seconds=time.seconds, nanos=time.nanos + nanos)
+
+    async def batches(**request: Any) -> list[int]:
+        return [one.batch_no for one in (await listed(engine, **request)).events]
+
+    assert await batches(append_time_start=at(1)) == [2, 3, 4]
+    assert await batches(append_time_start=at(1, 1)) == [3, 4]
+    assert await batches(append_time_end=at(2)) == [1, 2]
+    assert await batches(append_time_start=at(1), append_time_end=at(3)) == [2, 3]
+    assert await batches(append_time_start=at(9)) == []
+    page = await listed(engine, append_time_start=at(1), append_time_end=at(3), page_size=1)
+    again = {"append_time_start": at(1), "append_time_end": at(3), "page_token": page.next_page_token}
+    assert await batches(**again) == [3]
+    with pytest.raises(DomainError):
+        await batches(append_time_end=at(9), page_token=page.next_page_token)
 
 
 async def test_a_page_reads_few_rows_however_long_the_log(engine: AsyncEngine) -> None:
@@ -127,20 +181,25 @@ async def test_a_page_reads_few_rows_however_long_the_log(engine: AsyncEngine) -
         )
         for number in range(1, 26)
     ]
-    async with db.transaction(engine, "append") as conn:
-        await log.append(conn, "game", parse_batches(many))
+    await Log(engine).append("game", parse_batches(many))
     await fill(engine)
     async with engine.begin() as conn:
         await conn.execute(text("analyze event"))
     wanted = {
-        store.EventFilter("acme", 1, None, None, ""): 3,
-        store.EventFilter("acme", 0, UUID(SESSION_A), None, ""): 2,
-        store.EventFilter("acme", 0, None, UUID(ROUND_B), ""): 2,
-        store.EventFilter("acme", 0, None, None, "transfer.applied"): 1,
-        store.EventFilter("acme", 1, None, None, "round.void"): 0,
+        EventFilter("acme", account_id=1): 3,
+        EventFilter("acme", player_id="bob"): 1,
+        EventFilter("acme", session_id=SESSION_A): 2,
+        EventFilter("acme", round_id=ROUND_B): 2,
+        EventFilter("acme", event_types=("transfer.applied",)): 1,
+        EventFilter("acme", event_types=("review.opened", "transfer.applied")): 1,
+        EventFilter("acme", account_id=1, event_types=("round.void",)): 0,
+        EventFilter("acme", account_id=1, event_types=("round.settled", "transfer.applied")): 2,
+        EventFilter("acme", player_id="bob", event_types=("wallet.settled", "round.void")): 1,
     }
-    read = text("select seq_tup_read + idx_tup_fetch from pg_stat_xact_user_tables where relname = 'event'")
+    read = text("""select sum(seq_tup_read + idx_tup_fetch) from pg_stat_xact_user_tables
+        where relname like 'event_2%'""")
     for question, count in wanted.items():
         async with engine.connect() as conn:
-            assert len(await store.list_events(conn, question, position_after=0, limit=101)) == count
+            found = await store.list_events(conn, question, position_after=0, position_end=None, limit=101)
+            assert len(found) == count
             assert (await conn.execute(read)).scalar_one() < 50, question

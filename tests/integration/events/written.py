@@ -8,11 +8,22 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.common.outbox import event_id
-from services.events.handlers import parse_batches
-from services.events.log import Batch
+from services.events.log import Batch, clock_us
+from services.events.messages import parse_batches
 
 OPERATOR = "acme"
+DAY_US = 24 * 3600 * 1_000_000
 ROUND_ID = "0192f0c1-2d3e-7abc-8def-0123456789ab"
+
+
+class Clock:
+    """A clock of microseconds that stands still until a test moves it; at first it is right."""
+
+    def __init__(self, *, days: int = 0) -> None:
+        self.now_us = clock_us() + days * DAY_US
+
+    def __call__(self) -> int:
+        return self.now_us
 
 
 def event(batch_no: int, index: int = 0, *, source: str = "wallet", **fields: Any) -> events_pb2.Event:
@@ -23,6 +34,7 @@ def event(batch_no: int, index: int = 0, *, source: str = "wallet", **fields: An
         operator_id=OPERATOR,
         account_id=7,
         account_version=batch_no,
+        player_id="ada",
         round_id=ROUND_ID,
         payload_json=b'{"status":"applied",  "stake_minor":100}',
         traceparent="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00",

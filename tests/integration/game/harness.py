@@ -2,7 +2,7 @@
 
 import asyncio
 import datetime as dt
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, cast
@@ -17,23 +17,24 @@ from services.common import db, server
 from services.common.errors import Unavailable
 from services.common.fields import uuid7
 from services.common.identity import Caller
-from services.game import messages, store
-from services.game.engine import definition
+from services.game import definitions, messages, store
+from services.game.catalogue import Catalogue, Declared
+from services.game.engine import definition, loading
+from services.game.engine.definition import GameDefinition
 from services.game.handlers import Context, Handlers
 from services.game.reconciler import Ages, Reconciler
 from services.game.records import Authorization, Round
 from services.game.returns import Returns
-from services.game.rounds import Catalogue
 from services.game.wallet import WalletClient
 from tests.integration.wallet.harness import OPERATOR, REAL, SEAL_KEY, Wallet, money
 
 # Handlers of this service never ask the context for anything.
 CONTEXT = cast(Context, None)
 GAMES = {
-    **definition.load_all(Path(__file__).parent / "games"),
-    **definition.load_all(definition.SHIPPED_GAMES),
+    **loading.load_all(Path(__file__).parent / "games"),
+    **loading.load_all(definition.SHIPPED_GAMES),
 }
-SPIN, GAMBLE = "sure-spin", "sure-gamble"
+SPIN, GAMBLE, BONUS = "sure-spin", "sure-gamble", "sure-bonus"
 SESSION_ID = "019ab3c4-5d6e-7f80-9a1b-2c3d4e5f6071"
 OPEN_SESSION = session_pb2.SESSION_STATE_OPEN
 PLAYER, CLOSE = game_pb2.DECIDED_BY_PLAYER, game_pb2.DECIDED_BY_CLOSE
@@ -75,11 +76,18 @@ class DirectStub:
 class Game:
     """One replica of game: own engine, own batchers. Several may share a database."""
 
-    def __init__(self, url: str, wallet: Wallet, *, withdrawn: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        url: str,
+        wallet: Wallet,
+        *,
+        withdrawn: Sequence[str] = (),
+        games: Mapping[str, GameDefinition] = GAMES,
+    ) -> None:
         self.engine: AsyncEngine = db.create_engine(url, pool_size=5, application_name="game")
         self.wallet = wallet
         self.stub = DirectStub(wallet)
-        self.catalogue = Catalogue(GAMES, frozenset(withdrawn))
+        self.catalogue = Catalogue(map(Declared, games.values()), frozenset(withdrawn))
         self.client = WalletClient(cast("wallet_pb2_grpc.WalletServiceAsyncStub", self.stub))
         self.returns = Returns({})
         self.handlers = Handlers(
@@ -88,9 +96,11 @@ class Game:
             wallet=self.client,
             returns=self.returns,
             seal_key=SEAL_KEY.encode(),
+            ages=AT_ONCE,
         )
 
     async def __aenter__(self) -> Self:
+        await definitions.record(self.engine, self.catalogue)
         return self
 
     async def __aexit__(
@@ -184,6 +194,7 @@ def play_request(
     mint: bool = True,
     session_id: str = SESSION_ID,
     operator_id: str = OPERATOR,
+    mode: str = "",
 ) -> game_pb2.PlayRequest:
     """A Play as the gateway sends it."""
     authorization = session_pb2.Authorization(
@@ -196,6 +207,7 @@ def play_request(
         game_id=game_id,
         stake=money(stake, currency_code),
         mint=mint,
+        mode=mode,
     )
     authorization.authorize_time.FromDatetime(dt.datetime.now(dt.UTC))
     return game_pb2.PlayRequest(authorization=authorization)
@@ -204,12 +216,6 @@ def play_request(
 def authorization(account_id: int, **fields: Any) -> Authorization:
     """The same, as the rules take it."""
     return messages.parse_authorization(play_request(account_id, **fields), traceparent="", gateway="")
-
-
-async def until(holds: Callable[[], Awaitable[bool]]) -> None:
-    """Waits for a condition; a test's own time-out ends it."""
-    while not await holds():  # noqa: ASYNC110 - what it waits for is in the database
-        await asyncio.sleep(0.02)
 
 
 async def blocked_or_done(game: Game, task: asyncio.Task[Any]) -> bool:

@@ -11,7 +11,7 @@ from sqlalchemy import text
 
 from services.common import db
 from services.common.errors import DomainError
-from services.game import choices, rounds, store
+from services.game import choices, definitions, rounds, store
 from services.game.records import DecidedBy
 from tests.integration.game.harness import (
     CLOSE,
@@ -26,9 +26,9 @@ from tests.integration.game.harness import (
     authorization,
     blocked_or_done,
     new_id,
-    until,
 )
 from tests.integration.wallet.harness import Wallet
+from tests.waiting import until
 
 
 async def pay(game: Game, wallet: Wallet, acted: game_pb2.ActResponse) -> game_pb2.Round:
@@ -203,6 +203,8 @@ async def test_two_tabs_time_out_and_close_make_one_decision(
             async with game.engine.begin() as conn:
                 await conn.execute(text("alter table round_step drop constraint round_step_pkey"))
         round_ = await game.stored((await game.open(await wallet.open(balance=1000))).round_id)
+        for replica in (game, other):
+            await definitions.learn(replica.engine, replica.catalogue, [round_])
         askers = [
             ("RED", DecidedBy.PLAYER),
             ("BLACK", DecidedBy.PLAYER),
@@ -221,7 +223,7 @@ async def test_two_tabs_time_out_and_close_make_one_decision(
             await choices.append_step(conn, round_, drawn, traceparent="")
             late = [asyncio.create_task(decide(other, *asker)) for asker in askers]
             for task in late:
-                await until(lambda task=task: blocked_or_done(game, task))  # type: ignore[misc]
+                await until(lambda task=task: blocked_or_done(game, task))
         answers = await asyncio.gather(*late)
         [count] = await game.rows("select count(*) as steps from round_step where step = 1")
         if unique:
@@ -247,7 +249,7 @@ async def test_acts_that_race_over_two_replicas_hear_the_same(
     assert len(acted[0].round.steps) == 1
 
 
-async def test_a_round_of_another_version_can_only_be_collected(game: Game, wallet: Wallet) -> None:
+async def test_a_round_of_an_unknown_definition_can_only_be_collected(game: Game, wallet: Wallet) -> None:
     round_ = await game.open(await wallet.open(balance=1000))
     async with game.engine.begin() as conn:
         await conn.execute(

@@ -11,6 +11,7 @@ from reelmesh.game.v1 import game_pb2
 
 from services.common import telemetry, telemetry_names
 from services.game.engine import rng
+from services.tracing import logs
 from services.tracing.spans import Tracer
 from tests.integration.game.harness import (
     CONTEXT,
@@ -138,7 +139,7 @@ async def test_a_failed_insert_does_not_log_what_was_drawn(
     # One poison item fails alone.
     assert [result.WhichOneof("result") for result in answers.results] == ["error", "play"]
     assert_blind("the answer", answers.results[0].SerializeToString())
-    lines = [telemetry.LogFormatter("game", "json").format(record) for record in caplog.records]
+    lines = [logs.LogFormatter("game", "json").format(record) for record in caplog.records]
     assert any("failed" in line for line in lines)
     for line in lines:
         assert_blind("the log", line.encode())

@@ -28,9 +28,9 @@ from tests.integration.game.harness import (
     blocked_or_done,
     new_id,
     play_request,
-    until,
 )
 from tests.integration.wallet.harness import Wallet
+from tests.waiting import until
 
 
 async def refused(game: Game, request: game_pb2.PlayRequest) -> DomainError:
@@ -82,7 +82,7 @@ async def test_the_stored_draws_re_derive_the_stored_outcome(game: Game, wallet:
                 id=played.round.round_id,
             )
             replayed = rng.ReplayedDraws(rng.decode_draws(row.draws))
-            spin = play.spin(GAMES[game_id], stake_minor=row.stake_minor, draws=replayed)
+            spin = play.spin(GAMES[game_id], bet_minor=row.stake_minor, draws=replayed)
             assert replayed.exhausted
             assert outcome.encode_outcome(spin.outcome) == row.outcome
             assert spin.win_minor == row.win_minor

@@ -11,9 +11,10 @@ from services.game import rounds, sql, store
 from services.game.reconciler import Ages
 from services.game.records import State
 from services.tracing.spans import Tracer
-from tests.integration.game.harness import GAMBLE, SETTLED, VOID, Game, authorization, until
+from tests.integration.game.harness import GAMBLE, SETTLED, VOID, Game, authorization, new_id
 from tests.integration.wallet.harness import Wallet
 from tests.spans import Kept
+from tests.waiting import until
 
 
 @pytest.fixture
@@ -57,7 +58,7 @@ async def test_young_rounds_belong_to_the_gateway(game: Game, wallet: Wallet) ->
     await game.reconciler(ages=ages).run_once()
     found = [await game.stored(r.round_id) for r in (played.round, open_, settling)]
     assert [r.state for r in found] == [State.PENDING, State.OPEN, State.SETTLING]
-    assert game.stub.calls == []
+    assert game.stub.calls == ["ReportOpenRounds"]
 
 
 async def test_a_payout_is_repeated_until_it_is_answered(game: Game, wallet: Wallet) -> None:
@@ -199,16 +200,76 @@ async def test_returns_are_counted_by_gateway_and_verdict_once(game: Game, walle
     assert verdicts[0].state == SETTLED
     await game.reconciler().run_once()
     await game.settle(plays[0])
-    counted = {(key[0], key[5]): sums for key, sums in game.returns._sums.items()}
+    counted = {(key[0], key[6]): sums for key, sums in game.returns._sums.items()}
     assert counted == {
-        ("one", "applied"): [1, 100, 700],
-        ("one", "void"): [1, 200, 1400],
-        ("two", "void"): [1, 100, 700],
+        ("one", "applied"): [1, 100, 700, 700**2],
+        ("one", "void"): [1, 200, 1400, 1400**2],
+        ("two", "void"): [1, 100, 700, 700**2],
     }
 
 
 async def test_a_pass_that_ends_nothing_is_no_trace(game: Game, monkeypatch: pytest.MonkeyPatch) -> None:
-    kept = Kept()
+    reconciler, kept = game.reconciler(), Kept()
+    await reconciler.run_once()  # tells the wallet, once an hour
     monkeypatch.setattr(telemetry, "tracer", Tracer(1, kept))
-    assert await game.reconciler().run_once()
+    assert await reconciler.run_once()
     assert kept.finished == []
+
+
+async def kept(wallet: Wallet) -> str:
+    """Under which ids game's rounds are over, as the wallet knows it."""
+    return str(await wallet.scalar("select cast(round_id_low as text) from game_report"))
+
+
+async def test_the_wallet_hears_once_which_rounds_are_over(game: Game, wallet: Wallet) -> None:
+    """A round that may still be paid is not among them, however old it is (R8)."""
+    account_id = await wallet.open(balance=1000)
+    # In review, and unfinished; both as if minted long ago. A lost round in review is not to be paid.
+    reviewed, open_ = await game.open(account_id), await game.open(await wallet.open(balance=1000))
+    simple = await game.play(account_id)
+    old = ["019ab3c4-0000-7000-8000-000000000001", "019ab3c4-0000-7000-8000-000000000002"]
+    async with game.engine.begin() as conn:
+        for round_id in (reviewed.round_id, simple.round.round_id):
+            await conn.execute(
+                text("insert into round_review (round_id, operator_id, problem) values (:id, 'acme', '')"),
+                {"id": round_id},
+            )
+        await conn.execute(text("delete from open_round where round_id = :id"), {"id": reviewed.round_id})
+        for round_, round_id in ((reviewed, old[0]), (open_, old[1])):
+            for table in ("round", "round_step", "round_review", "open_round"):
+                await conn.execute(
+                    text(f"update {table} set round_id = :old where round_id = :id"),
+                    {"old": round_id, "id": round_.round_id},
+                )
+    async with wallet.engine.begin() as conn:
+        # It never goes back.
+        await conn.execute(text("update game_report set round_id_low = default"))
+    ages = Ages(pending_ms=60_000, payout_ms=60_000, open_ms=60_000)
+    reconciler = game.reconciler(ages=ages)
+    for ending, low in (
+        ("select 1", old[0]),
+        ("delete from round_review where round_id <> :id", old[0]),
+        ("delete from round_review where round_id = :id", old[1]),
+    ):
+        async with game.engine.begin() as conn:
+            values = {"id": old[0]} if ":id" in ending else {}
+            await conn.execute(text(ending), values)
+        for _ in range(2):
+            await reconciler.run_once()
+        assert await kept(wallet) == low
+    assert game.stub.calls == ["ReportOpenRounds"] * 2
+    async with game.engine.begin() as conn:
+        await conn.execute(text("delete from open_round"))
+    await reconciler.run_once()
+    # Nothing is open: all but the rounds of the last hours are over, and none that is minted from now on.
+    minted_ms = [int(round_id[:8] + round_id[9:13], 16) for round_id in (await kept(wallet), new_id())]
+    assert 3_600_000 <= minted_ms[1] - minted_ms[0] < 2 * 3_600_000 + 60_000
+
+
+async def test_a_wallet_that_did_not_hear_it_is_told_again(game: Game, wallet: Wallet) -> None:
+    reconciler = game.reconciler()
+    game.stub.silent = True
+    await reconciler.run_once()
+    game.stub.silent = False
+    await reconciler.run_once()
+    assert game.stub.calls == ["ReportOpenRounds"] * 2

@@ -3,14 +3,16 @@
 import asyncio
 import json
 import socket
+import ssl
 import struct
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from services.common.errors import DomainError
 from services.gateway.edge.exchange import Request, Response, problem
-from services.gateway.edge.http import Refuse
+from services.gateway.edge.http import Refuse, Upgrade
 from services.gateway.edge.reading import Limits
 from services.gateway.edge.server import HttpServer
 
@@ -37,7 +39,7 @@ class App:
 
     async def __call__(self, request: Request) -> Response:
         self.asked.append(request)
-        if request.refusal is not None:
+        if isinstance(request.refusal, DomainError):
             return problem(request.refusal)
         if request.target == "/hold":
             self.begun.set()
@@ -122,6 +124,7 @@ class Served:
 
     app: App
     port: int
+    leaving: asyncio.Event
     stop: asyncio.Event
     running: asyncio.Task[None]
     wires: list[Wire] = field(default_factory=list)
@@ -142,18 +145,28 @@ def http_server(
     *,
     port: int = 0,
     drain_grace_ms: int = 10_000,
+    linger_ms: int = 0,
     refuse: Refuse = lambda _: None,
+    upgrade: Upgrade = lambda *_: None,
+    tls: ssl.SSLContext | None = None,
+    leaving: asyncio.Event | None = None,
     **limits: Any,
 ) -> HttpServer:
     """A server that does not listen yet; 0 is a free port."""
     own = {"body_size_bytes_max": BODY_SIZE_BYTES_MAX, "sweep_interval_s": 0.01}
+    if "request_timeout_s" in limits:
+        own["head_timeout_s"] = limits["request_timeout_s"]
     return HttpServer(
         app,
         host=HOST,
         port=port,
         drain_grace_ms=drain_grace_ms,
+        linger_ms=linger_ms,
         limits=Limits(**own | limits),
         refuse=refuse,
+        upgrade=upgrade,
+        tls=tls,
+        leaving=leaving,
     )
 
 
@@ -161,9 +174,10 @@ def http_server(
 async def serving(app: App | None = None, **options: Any) -> AsyncIterator[Served]:
     """A server with these limits; bodies of 1,000 bytes and no time-out that a test would reach."""
     app = app or App()
-    server = http_server(app, **options)
-    port, stop = await server.listen(), asyncio.Event()
-    served = Served(app, port, stop, asyncio.create_task(server.run_until(stop)))
+    leaving, stop = asyncio.Event(), asyncio.Event()
+    server = http_server(app, leaving=leaving, **options)
+    port = await server.listen()
+    served = Served(app, port, leaving, stop, asyncio.create_task(server.run_until(stop)))
     try:
         yield served
     finally:

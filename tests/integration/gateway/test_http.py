@@ -2,12 +2,16 @@
 
 import asyncio
 import json
+import ssl
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
 from services.gateway.edge.http import Connection
-from tests.integration.gateway.harness import BODY_SIZE_BYTES_MAX, Wire, happened, serving
+from tests.integration.gateway.harness import BODY_SIZE_BYTES_MAX, HOST, Wire, happened, serving
+from tests.integration.wheel.authority import Authority
+from tests.tools import require_tool
 
 HEAD_SIZE_BYTES_MAX = 16 * 1024
 GET = b"GET /a HTTP/1.1\r\nhost: x\r\n\r\n"
@@ -160,7 +164,12 @@ async def test_what_is_too_large_is_refused_and_the_client_hears_it(what: str) -
         wire = await served.wire()
         wire.send(TOO_LARGE[what])
         refused = await wire.answer()
-        assert (refused.status, refused.reason) == (413, "BODY_TOO_LARGE")
+        expected = (413, "BODY_TOO_LARGE")
+        if what == "a target":
+            expected = (414, "URL_TOO_LONG")
+        elif "header" in what:
+            expected = (431, "HEAD_TOO_LARGE")
+        assert (refused.status, refused.reason) == expected
         assert refused.headers["connection"] == "close"
         # It goes on sending what nobody reads, and may do so: the answer must not be lost by a reset.
         for _ in range(5):
@@ -252,3 +261,20 @@ async def test_every_reply_is_one_write(monkeypatch: pytest.MonkeyPatch) -> None
             wire.send(sent)
             await wire.answer()
     assert len(writes) == 3
+
+
+async def test_a_request_says_whether_it_came_over_tls(tmp_path: Path) -> None:
+    require_tool("openssl")
+    authority = Authority(tmp_path)
+    served_with = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    served_with.load_cert_chain(*authority.issue("gateway"))
+    for tls, trusting, scheme in (
+        (None, None, "http"),
+        (served_with, ssl.create_default_context(cafile=authority.ca_file), "https"),
+    ):
+        async with serving(tls=tls) as served:
+            wire = Wire(*await asyncio.open_connection(HOST, served.port, ssl=trusting))
+            wire.send(GET)
+            assert (await wire.answer()).status == 200
+            assert [request.scheme for request in served.app.asked] == [scheme]
+            wire.writer.transport.abort()

@@ -1,11 +1,13 @@
 """How a connection ends, by time, by its client or by a drain, and what goes on nevertheless."""
 
 import asyncio
+import os
+import socket
 
 import pytest
 
 from services.gateway.edge.http import Connection
-from tests.integration.gateway.harness import App, happened, http_server, serving
+from tests.integration.gateway.harness import HOST, App, Wire, happened, http_server, serving
 
 GET = b"GET /a HTTP/1.1\r\n\r\n"
 HOLD = b"GET /hold HTTP/1.1\r\n\r\n"
@@ -134,6 +136,47 @@ async def test_a_client_that_ended_its_side_is_answered() -> None:
         answer = await wire.answer()
         assert (answer.body, answer.headers["connection"]) == (b"GET /a ", "close")
         assert await wire.rest() == b""
+
+
+async def test_before_a_drain_each_answer_sends_its_client_elsewhere() -> None:
+    async with serving() as served:
+        kept, pipelined = await served.wire(), await served.wire()
+        kept.send(GET)
+        assert "connection" not in (await kept.answer()).headers
+        served.leaving.set()
+        kept.send(GET)
+        pipelined.send(GET + GET)
+        # Still answered, new connections too: who balances may not know yet.
+        assert (await kept.answer()).headers["connection"] == "close"
+        assert await kept.rest() == b""
+        assert "connection" not in (await pipelined.answer()).headers
+        assert (await pipelined.answer()).headers["connection"] == "close"
+
+
+async def test_a_drain_waits_for_what_clients_just_ask(monkeypatch: pytest.MonkeyPatch) -> None:
+    unmet, dup = list[socket.socket](), os.dup
+
+    def dup_late(listener: int) -> int:
+        # Connected when the server has no turn any more to know of it by itself.
+        unmet.append(socket.create_connection((HOST, served.port)))
+        return dup(listener)
+
+    monkeypatch.setattr(os, "dup", dup_late)
+    async with serving(linger_ms=10_000) as served:
+        kept, new = await served.wire(), await served.wire()
+        kept.send(GET)
+        await kept.answer()
+        served.stop.set()
+        with pytest.raises(ConnectionRefusedError):
+            while True:
+                (await served.wire()).writer.transport.abort()
+        served.wires.append(Wire(*await asyncio.open_connection(sock=unmet[0])))
+        for wire in (kept, new, served.wires[-1]):
+            wire.send(GET)
+            assert (await wire.answer()).headers["connection"] == "close"
+            assert await wire.rest() == b""
+            wire.end()
+        await served.stopped()
 
 
 async def test_a_drain_answers_what_is_in_flight_and_nothing_new() -> None:

@@ -14,6 +14,7 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 from services.common import telemetry
 from services.common.errors import Overloaded
+from services.gateway.door import Door
 from services.gateway.edge import refusals
 from services.gateway.edge.exchange import Request, Response, Template
 from services.gateway.edge.refusals import Refusals
@@ -43,7 +44,7 @@ def spin(*lines: bytes, target: bytes = b"/v1/spins", body: bytes = b"{}") -> by
     return b"POST %b HTTP/1.1\r\n%b\r\n" % (target, head) + body
 
 
-class Door(App):
+class Entrance(App):
     """The routes, and the tiny app for what they do not have; counts what takes the long way."""
 
     def __init__(self, rest: Rest) -> None:
@@ -62,7 +63,7 @@ class Full:
     """A gateway that takes no spin, its first long way behind it; its server, and a client's connection."""
 
     served: Served
-    door: Door
+    door: Entrance
     rounds: Rounds
     wire: Wire
     first: Answer
@@ -73,15 +74,34 @@ class Full:
 async def full(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Full]:
     # However slow the machine: once, and never again.
     monkeypatch.setattr(refusals, "LONG_WAY_INTERVAL_S", math.inf)
-    unused = cast(Any, None)
-    rounds = Rounds(unused, unused, deadline_ms=1_000, in_flight_max=0)
-    door = Door(Rest(operators=unused, players=unused, rounds=rounds))
+    rounds = no_rounds()
+    door = Entrance(Rest(door_to(rounds)))
     async with serving(door, refuse=Refusals(rounds).refuse) as served:
         wire = await served.wire()
         wire.send(spin(CALLER))
         first = await wire.answer()
         assert door.long_way == 1
         yield Full(served, door, rounds, wire, first)
+
+
+def no_rounds() -> Rounds:
+    """A gateway's, with room for none."""
+    unused = cast(Any, None)
+    return Rounds(unused, unused, deadline_ms=1_000, in_flight_max=0)
+
+
+def door_to(rounds: Rounds) -> Door:
+    """To these and nothing else."""
+    unused = cast(Any, None)
+    return Door(
+        operators=unused,
+        players=unused,
+        rounds=rounds,
+        back_office=unused,
+        limits=unused,
+        explanations=unused,
+        client_events=unused,
+    )
 
 
 def without_date(answer: Answer) -> dict[str, str]:
@@ -209,9 +229,8 @@ async def test_a_flood_has_one_span_a_second_and_all_are_counted(monkeypatch: py
     now_s, kept = 1_000.0, Kept()
     monkeypatch.setattr("time.monotonic", lambda: now_s)
     monkeypatch.setattr(telemetry, "tracer", Tracer(1, kept))
-    unused = cast(Any, None)
-    rounds = Rounds(unused, unused, deadline_ms=1_000, in_flight_max=0)
-    rest = Rest(operators=unused, players=unused, rounds=rounds)
+    rounds = no_rounds()
+    rest = Rest(door_to(rounds))
     refuse = Refusals(rounds).refuse
     for _ in range(20):
         for _ in range(10):
@@ -225,8 +244,7 @@ async def test_a_flood_has_one_span_a_second_and_all_are_counted(monkeypatch: py
 
 async def test_the_exporter_reads_how_many_were_refused() -> None:
     reader = InMemoryMetricReader()
-    unused = cast(Any, None)
-    rounds = Rounds(unused, unused, deadline_ms=1_000, in_flight_max=0)
+    rounds = no_rounds()
     rounds.observe_with(MeterProvider([reader]).get_meter("reelmesh"))
     for _ in range(3):
         with pytest.raises(Overloaded):

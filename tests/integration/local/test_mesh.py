@@ -18,6 +18,7 @@ from deploy.local.first_spin import script
 from deploy.local.mesh import Mesh
 from deploy.local.play import Player, Tally, play, seat
 from deploy.local.traces import TraceReceiver
+from services.game.engine.definition import SHIPPED_GAMES
 from tests.meshes import API_KEY
 
 GAMBLE = "double-dawn"
@@ -36,11 +37,10 @@ def test_the_printed_lines_play_a_spin(mesh: Mesh) -> None:
 def test_play_shows_stakes_wins_and_one_trace_through_four_services(
     mesh: Mesh, trace_receiver: TraceReceiver
 ) -> None:
-    text = _play(
-        mesh.rest_url("gateway-2"), spins=12, players=3, traces_url=f"{trace_receiver.endpoint}/traces"
-    )
+    text = _play(mesh.rest_url("gateway-2"), spins=12, players=3, traces_url=trace_receiver.endpoint)
     assert "12 in " in text and "spins/s" in text and "refusals  none" in text
     waterfall, _, linked_from = text.partition("\ntrace ")[2].partition("\nlinked from it:")
+    assert f"{trace_receiver.endpoint}/?trace_id=" in waterfall.splitlines()[0]
     assert {line.split()[0] for line in waterfall.splitlines()[2:]} == {
         "gateway",
         "session",
@@ -67,7 +67,7 @@ async def test_play_after_an_interrupted_play_collects_what_it_left_open(mesh: M
     async with httpx.AsyncClient(base_url=mesh.rest_url()) as client:
         left = await seat(client, API_KEY, "player-1", GAMBLE, Tally())
         await _open_round(left)
-    text = await asyncio.to_thread(_play, mesh.rest_url(), spins=5)
+    text = await asyncio.to_thread(_play, mesh.rest_url(), spins=5, game_id=GAMBLE)
     assert "5 in " in text and "refusals   none" in text
     assert "collected  1 of an earlier play's open rounds" in text
 
@@ -97,6 +97,18 @@ async def test_play_whose_mesh_goes_away_says_so_in_one_line(monkeypatch: pytest
         with pytest.raises(LocalError, match=r"^http://127\.0\.0\.1:8080 stopped answering [^\n]+$"):
             await player.spin(STAKE_MINOR)
     assert player.tally.refusals["no answer"] > 1
+
+
+def test_play_seats_a_player_at_every_game(mesh: Mesh) -> None:
+    offered = [game["game_id"] for game in httpx.get(f"{mesh.rest_url()}/v1/games").json()["games"]]
+    assert set(offered) > {path.stem for path in SHIPPED_GAMES.glob("*.yaml")}
+    text = _play(mesh.rest_url(), spins=3 * len(offered), players=len(offered))
+    assert f"{3 * len(offered)} in " in text and re.search("refusals +none", text)
+
+
+def test_play_of_a_game_that_is_not_there_names_those_that_are(mesh: Mesh) -> None:
+    with pytest.raises(LocalError, match=r"^no game chess is on offer, but [^\n]*harbour-lights"):
+        _play(mesh.rest_url(), spins=1, game_id="chess")
 
 
 def test_play_without_a_mesh_says_so_in_one_line() -> None:
@@ -164,7 +176,14 @@ def test_keys_are_made_once_per_directory(tmp_path: Path) -> None:
     assert (tmp_path / "keys.json").stat().st_mode & 0o077 == 0
 
 
-def _play(rest_url: str, *, spins: int, players: int = 1, traces_url: str = "http://127.0.0.1:1") -> str:
+def _play(
+    rest_url: str,
+    *,
+    spins: int,
+    players: int = 1,
+    traces_url: str = "http://127.0.0.1:1",
+    game_id: str = "",
+) -> str:
     """What it shows."""
     shown = io.StringIO()
     console = Console(file=shown, width=150)
@@ -175,6 +194,7 @@ def _play(rest_url: str, *, spins: int, players: int = 1, traces_url: str = "htt
         rest_url=rest_url,
         traces_url=traces_url,
         api_key=API_KEY,
+        game_id=game_id,
     )
     return shown.getvalue()
 

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from deploy.local.mesh import Mesh
+from tests.mesh.script import Script
 from tests.mesh.stage import Stage
 
 
@@ -15,3 +16,12 @@ async def stage(mesh: Mesh) -> AsyncIterator[Stage]:
     yield stage
     await stage.restore()
     await stage.close()
+
+
+@pytest.fixture
+async def script(mesh: Mesh) -> AsyncIterator[Script]:
+    """The same asked over the three protocols."""
+    script = Script(mesh)
+    yield script
+    for protocol in script.protocols:
+        await protocol.close()

@@ -20,7 +20,11 @@ from tests.mesh.stage import Stage
 from tests.meshes import API_KEY
 
 # Differ between any two rounds, whatever was drawn.
-_NAMES = re.compile(r"(_ids?|_time|_times|token|trace_id|traceparent|launch_\w+|position|batch_no)$")
+_NAMES = re.compile(
+    r"(_ids?|^time|_time|_times|token|trace_id|traceparent|elapsed_duration|launch_\w+|position|batch_no|draw_hash)$"
+)
+# The same within a sentence.
+_NAMES_IN_TEXT = re.compile(r"account \d+|since [\d:]+|from [\d-]+ [\d:]+ UTC|\[[\d, ]+\]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +44,7 @@ def requests(stage: Stage, spun: Spun) -> dict[str, Request]:
     in_game = game_pb2.GetRoundRequest(account_id=account_id, round_id=spun.round_id)
     of_account = events_pb2.ListEventsRequest(operator_id="dev", account_id=account_id)
     of_round = events_pb2.ListEventsRequest(operator_id="dev", round_id=spun.round_id)
+    explained = gateway_pb2.ExplainRoundRequest(round_id=spun.round_id, replay=True)
     account = wallet_pb2.GetAccountRequest(account_id=account_id, operator_id="dev")
     settlements = wallet_pb2.GetSettlementsRequest(round_id=spun.round_id)
     return {
@@ -48,9 +53,12 @@ def requests(stage: Stage, spun: Spun) -> dict[str, Request]:
         "REST round, operator": Rest("GET", f"/v1/rounds/{spun.round_id}", API_KEY),
         "REST history": Rest("GET", "/v1/rounds", token),
         "REST balance": Rest("GET", "/v1/balance", token),
+        "REST session": Rest("GET", "/v1/session", token),
         "gRPC round": Grpc("gateway", "GetRound", by_round, token),
         "gRPC history": Grpc("gateway", "ListRounds", gateway_pb2.ListRoundsRequest(), token),
         "gRPC balance": Grpc("gateway", "GetBalance", gateway_pb2.GetBalanceRequest(), token),
+        "REST explanation": Rest("GET", f"/v1/rounds/{spun.round_id}/explanation?replay=1", API_KEY),
+        "gRPC explanation": Grpc("gateway", "ExplainRound", explained, API_KEY),
         "game.GetRound": stage.internal("game", "GetRound", in_game),
         "game.ListRounds": stage.internal(
             "game", "ListRounds", game_pb2.ListRoundsRequest(account_id=account_id)
@@ -61,7 +69,7 @@ def requests(stage: Stage, spun: Spun) -> dict[str, Request]:
         "wallet.GetAccount": stage.internal("wallet", "GetAccount", account),
         "wallet.GetSettlements": stage.internal("wallet", "GetSettlements", settlements, caller="game"),
         "session.GetSession": stage.internal(
-            "session", "GetSession", session_pb2.GetSessionRequest(token=token)
+            "session", "GetSession", session_pb2.GetSessionRequest(token=token, play_wanted=True)
         ),
         "events.ListEvents": stage.internal("events", "ListEvents", of_account),
         "events.ListEvents, round": stage.internal("events", "ListEvents", of_round),
@@ -78,13 +86,15 @@ def masked(answer: Any) -> str:
 
 
 def _mask(value: Any, key: str = "") -> Any:
-    if key == "payload_json":
+    if key == "payload_json" and isinstance(value, str):
         value = json.loads(base64.b64decode(value))
     if isinstance(value, dict):
         return {name: _mask(item, name) for name, item in value.items()}
     if isinstance(value, list):
         items = [_mask(item, key) for item in value]
-        # Which source's relay is faster is chance.
-        return sorted(items, key=json.dumps) if key == "events" else items
+        # Which source's relay is faster is chance; which clock's tick comes first, too.
+        return sorted(items, key=json.dumps) if key in ("events", "timeline", "traces") else items
+    if isinstance(value, str) and key in ("detail", "text"):
+        return _NAMES_IN_TEXT.sub("masked", value)
     # Null and absent stay: that something is there may say something.
     return "masked" if _NAMES.search(key) and value is not None and key != "game_id" else value

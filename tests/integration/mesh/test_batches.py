@@ -30,8 +30,9 @@ INT64_MAX = 2**63 - 1
 async def test_fifty_spins_at_once_travel_in_few_calls(
     mesh: Mesh, stage: Stage, trace_receiver: TraceReceiver
 ) -> None:
-    players = await several(stage, AT_ONCE)
-    said = await said_by(await send(mesh.rest_url(), [spin(player) for player in players]))
+    *players, leader = await several(stage, AT_ONCE + 1)
+    # Behind a leader: on a busy machine the gateway may answer one before the next is written.
+    said = await together(stage, mesh, leader, [spin(player) for player in players])
     assert {one.answer.status for one in said} == {200}
     batches = await batches_of(trace_receiver, said)
     for hop, method in HOPS.items():

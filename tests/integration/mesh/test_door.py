@@ -55,7 +55,7 @@ def junk(player: Player) -> list[tuple[Request, set[str]]]:
     large = [(spin(f"st_{number}", "x" * LARGE), {"FIELD_INVALID"}) for number in range(20)]
     large += [(spin(f"st_{number}", new_id(), "U" * LARGE), {"CURRENCY_UNKNOWN"}) for number in range(20, 40)]
     return [
-        (Rest("POST", "/v1/spins", "x" * 5_000_000, rest_spin(player, new_id()).body), {"BODY_TOO_LARGE"}),
+        (Rest("POST", "/v1/spins", "x" * 5_000_000, rest_spin(player, new_id()).body), {"HEAD_TOO_LARGE"}),
         (Rest("POST", "/v1/spins", "x" * 10_000, rest_spin(player, new_id()).body), {"TOKEN_INVALID"}),
         (long_id, {"FIELD_INVALID"}),
         (long_code, {"CURRENCY_UNKNOWN"}),

@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import json
 import random
 import tempfile
 import uuid
@@ -10,18 +11,24 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
+from reelmesh.wallet.v1 import wallet_pb2, wallet_pb2_grpc
 from rich.console import Console
+from sqlalchemy import text
 
 from deploy.local.databases import Server
 from deploy.local.errors import LocalError
 from deploy.local.mesh import Mesh
+from deploy.local.review import decision, review
 from deploy.local.stuck import stuck
+from services.common.client import GuardedChannel
 from tests.databases import Databases
 from tests.invariants import check_wallet, list_verdicts
 from tests.mesh.books import PAYMENTS, Books, check_game_against_wallet, check_spin
 from tests.mesh.load import GAMES
 from tests.mesh.players import Client, Player, amount
+from tests.mesh.reconciling import reconcile
 from tests.meshes import API_KEY, running_mesh
 from tests.operators import Operator
 
@@ -93,6 +100,69 @@ async def test_make_stuck_lists_stops_and_forces_a_call(external_mesh: Mesh, ope
         await client.close()
 
 
+async def test_make_review_records_what_the_operator_gave_back_by_hand(
+    external_mesh: Mesh, operator: Operator
+) -> None:
+    client, books = Client([external_mesh.rest_url()]), Books(external_mesh.database_urls)
+    player = Player(client, API_KEY, f"x-{uuid.uuid4().hex}", GAMES[0])
+    await operator.open(player.player_id, balance=100 * STAKE_MINOR, currency_code="USD")
+    try:
+        assert (await player.launch()).status == 200
+        round_: dict[str, Any] = {"win": {"amount_minor": 0}}
+        while not round_["win"]["amount_minor"]:
+            answer = await player.spin(STAKE_MINOR)
+            if answer.status == 200 and answer.body["round"]["state"] == "SETTLED":
+                round_ = answer.body["round"]
+        await wait_answered(books)
+    finally:
+        await client.close()
+    round_id = round_["round_id"]
+    assert await roll_back(external_mesh, books, round_id) == wallet_pb2.SETTLEMENT_STATUS_NEEDS_REVIEW
+    assert "the operator's own wallet has paid" in await run_review(external_mesh)
+    done = await run_review(
+        external_mesh, round_id=round_id, verdict="reversed", actor="ann", reason="by hand"
+    )
+    assert done == f"{round_id} is REVERSED at the wallet\n"
+    assert round_id not in await run_review(external_mesh)
+    query = "select state from round_view where round_id = cast(:id as uuid)"
+    assert [row.state for row in await books.rows("game", query, id=round_id)] == ["REVERSED"]
+    query = """select balance_minor from account join reversal using (account_id)
+        where round_id = cast(:id as uuid)"""
+    assert [row.balance_minor for row in await books.rows("wallet", query, id=round_id)] == [0]
+
+
+async def roll_back(mesh: Mesh, books: Books, round_id: str) -> int:
+    """Game asks the wallet for a round; the status of its answer."""
+    query = "select account_id from settlement where round_id = cast(:id as uuid)"
+    [row] = await books.rows("wallet", query, id=round_id)
+    key = json.loads((mesh.directory / "keys.json").read_text())["identity_key"]
+    channel = GuardedChannel(f"dns:///127.0.0.1:{mesh.ports('wallet').grpc}", caller="game", identity_key=key)
+    try:
+        stub: Any = channel.stub(wallet_pb2_grpc.WalletServiceStub)
+        request = wallet_pb2.RollbackRoundRequest(
+            round_id=round_id, account_id=row.account_id, actor="game", reason="a test"
+        )
+        return int((await stub.RollbackRound(request)).settlement.status)
+    finally:
+        await channel.close()
+
+
+async def run_review(mesh: Mesh, **decided: str) -> str:
+    """What `make review` prints."""
+    console = Console(file=io.StringIO(), width=200)
+    named = dict.fromkeys(("round_id", "verdict", "actor", "reason"), "") | decided
+    await asyncio.to_thread(
+        review,
+        console,
+        decision(**named),
+        keys_path=mesh.directory / "keys.json",
+        game_target=f"dns:///127.0.0.1:{mesh.ports('game').grpc}",
+        wallet_target=f"dns:///127.0.0.1:{mesh.ports('wallet').grpc}",
+        operator_id="dev",
+    )
+    return console.file.getvalue()  # type: ignore[attr-defined,no-any-return]
+
+
 def run_stuck(mesh: Mesh, *, call: str = "", action: str = "", actor: str = "", reason: str = "") -> str:
     """What `make stuck` prints. In a thread: it brings its own loop."""
     console = Console(file=io.StringIO(), width=200)
@@ -113,6 +183,32 @@ def run_stuck(mesh: Mesh, *, call: str = "", action: str = "", actor: str = "", 
 
 async def play_and_compare(mesh: Mesh, operator: Operator, *, rounds: int, players: int) -> None:
     """Bounded play; then every player's money, and every call, here, there and in game."""
+    books = Books(mesh.database_urls)
+    # The long form waits as long as the wallet does; here what fails four times would take most of it.
+    hurrying = asyncio.create_task(hurry(books)) if rounds < 1000 else None
+    try:
+        playing = await play_all(mesh, operator, rounds=rounds, players=players)
+        await books.wait_quiet(seconds_max=QUIET_SECONDS_MAX)
+        await wait_answered(books)
+    finally:
+        if hurrying:
+            hurrying.cancel()
+    await compare(books, operator, playing)
+    report = await reconcile(mesh)
+    assert report.agree and report.findings == [], report.findings
+    async with httpx.AsyncClient(trust_env=False, headers={"authorization": f"Bearer {API_KEY}"}) as client:
+        for row in await books.rows("game", "select cast(round_id as text) as id from round limit 40"):
+            explained = (await client.get(f"{mesh.rest_url()}/v1/rounds/{row.id}/explanation")).json()
+            assert explained["adds_up"], explained["checks"]
+    # The faults did what they are for: calls of each kind came again; of many rounds some were void.
+    repeated = await books.rows("wallet", "select step from external_call where attempts > 1 group by step")
+    assert {row.step for row in repeated} >= {1, 2}
+    if rounds >= 1000:
+        assert await books.rows("game", "select 1 from round_view where state = 'VOID' limit 1")
+
+
+async def play_all(mesh: Mesh, operator: Operator, *, rounds: int, players: int) -> list[Player]:
+    """The players, when each has played."""
     client = Client([mesh.rest_url()])
     try:
         playing = [
@@ -128,15 +224,7 @@ async def play_and_compare(mesh: Mesh, operator: Operator, *, rounds: int, playe
         )
     finally:
         await client.close()
-    books = Books(mesh.database_urls)
-    await books.wait_quiet(seconds_max=QUIET_SECONDS_MAX)
-    await wait_answered(books)
-    await compare(books, operator, playing)
-    # The faults did what they are for: calls of each kind came again; of many rounds some were void.
-    repeated = await books.rows("wallet", "select step from external_call where attempts > 1 group by step")
-    assert {row.step for row in repeated} >= {1, 2}
-    if rounds >= 1000:
-        assert await books.rows("game", "select 1 from round_view where state = 'VOID' limit 1")
+    return playing
 
 
 async def play(player: Player, rounds: int, choose: random.Random) -> None:
@@ -168,6 +256,18 @@ async def wait_for(books: Books, query: str) -> list[Any]:
 async def wait_answered(books: Books) -> None:
     """Until no call is open: payouts are repeated for as long as it takes."""
     await wait_for(books, "select 1 where not exists (select from external_call where state <> 2)")
+
+
+async def hurry(books: Books) -> None:
+    """No call waits longer than the first time, 1 s, until it is sent again."""
+    later = "clock_timestamp() + interval '1 s'"
+    query = text(f"update external_call set next_time = {later} where state = 1 and next_time > {later}")
+    while True:
+        async with books.connect("wallet") as conn:
+            await conn.execute(query)
+            await conn.commit()
+        # Its pace: it goes on until it is cancelled.
+        await asyncio.sleep(0.3)
 
 
 async def compare(books: Books, operator: Operator, players: list[Player]) -> None:

@@ -21,13 +21,15 @@ from deploy.local.traces import TraceReceiver
 from tests.databases import Databases
 from tests.integration.mesh.reads import Spun, masked, requests
 from tests.mesh.asking import Told
-from tests.mesh.players import Player
+from tests.mesh.players import Player, amount
 from tests.mesh.stage import CHOICE_GAME_ID, SIMPLE_GAME_ID, Stage, new_id, rest_spin
 from tests.meshes import running_mesh
 
 # Wins are multiples of 100 then, and no other number is one that a log, event or span has reason to show.
 STAKE_MINOR = 2_000
 FUNDS_MINOR = 51_237
+# What counts for it is read, too: the net position, and what may still be lost.
+LOSS_LIMIT = amount(987_654_321)
 _NUMBERS_SHOWN = {
     "server.port",
     "http.response.status_code",
@@ -57,12 +59,16 @@ def mesh(databases: Databases, trace_receiver: TraceReceiver) -> Iterator[Mesh]:
 async def test_the_outcome_of_a_refused_round_stays_hidden(
     stage: Stage, trace_receiver: TraceReceiver
 ) -> None:
-    players = await asyncio.gather(*(stage.player(funds_minor=STAKE_MINOR - 1) for _ in range(PLAYERS)))
+    players = await asyncio.gather(
+        *(stage.player(funds_minor=STAKE_MINOR - 1, loss_limit=LOSS_LIMIT) for _ in range(PLAYERS))
+    )
     refused: list[Spun] = []
     for _ in range(WAVES_MAX):
         if await wins_and_losses(stage, refused):
             break
         refused += await asyncio.gather(*(refuse(stage, player) for player in players))
+    # Their stakes are given back to the limits: of all, or the sessions would differ.
+    await stage.books.wait_counted(seconds_max=10)
     await check_hidden(stage, trace_receiver, refused)
 
 
@@ -149,7 +155,7 @@ async def refuse(stage: Stage, player: Player) -> Spun:
 
 async def void(stage: Stage) -> Spun:
     """A round that was drawn, and voided as the reconciler does it."""
-    player, request_id = await stage.player(funds_minor=FUNDS_MINOR), new_id()
+    player, request_id = await stage.player(funds_minor=FUNDS_MINOR, loss_limit=LOSS_LIMIT), new_id()
     drawn = (await stage.play(player, request_id, STAKE_MINOR)).round
     ask = wallet_pb2.VoidRequest(round_id=drawn.round_id, account_id=drawn.account_id)
     answer = await stage.answer(stage.internal("wallet", "Void", ask, caller="game"))
@@ -167,7 +173,10 @@ async def hold_rounds(stage: Stage, game_id: str, spins: list[asyncio.Task[Any]]
             await relayed(stage)
             return held
         players = await asyncio.gather(
-            *(stage.player(game_id=game_id, funds_minor=FUNDS_MINOR) for _ in range(PLAYERS))
+            *(
+                stage.player(game_id=game_id, funds_minor=FUNDS_MINOR, loss_limit=LOSS_LIMIT)
+                for _ in range(PLAYERS)
+            )
         )
         sent = [(player, new_id()) for player in players]
         for player, request_id in sent:

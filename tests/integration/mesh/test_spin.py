@@ -65,6 +65,31 @@ async def test_a_spin_refused_by_a_freeze_is_read_as_that_wherever_it_is_read(st
     assert (await player.spin(STAKE_MINOR)).status == 200
 
 
+async def test_a_spin_in_a_mode_is_read_in_that_mode_wherever_it_is_read(stage: Stage) -> None:
+    player = await stage.player(game_id="sure-bonus")
+    request_id = new_id()
+    body = {"request_id": request_id, "stake": amount(1_000), "mode": "bonus"}
+    played = await stage.answer(Rest("POST", "/v1/spins", player.token, body))
+    round_ = played["round"]
+    assert (round_["mode"], round_["win"]["amount_minor"]) == ("bonus", 2 * 7 * 100)
+    assert played["current_balance"]["amount_minor"] == OPENING_MINOR - 1_000 + 1_400
+    assert await stage.answer(Rest("POST", "/v1/spins", player.token, body)) == played
+    spin = gateway_pb2.SpinRequest(request_id=request_id, stake=money(1_000), mode="bonus")
+    assert (await stage.answer(Grpc("gateway", "Spin", spin, player.token))).round.mode == "bonus"
+    other = await stage.refusal(Rest("POST", "/v1/spins", player.token, body | {"mode": "ante"}))
+    assert other.reason == "ID_REUSED"
+    await stage.books.wait_quiet()
+    found = await stage.answer(Rest("GET", f"/v1/rounds/{round_['round_id']}", API_KEY))
+    assert (found["mode"], found["outcome"]) == ("bonus", round_["outcome"])
+    games = await stage.answer(Rest("GET", "/v1/games"))
+    [modes] = [game["modes"] for game in games["games"] if game["game_id"] == "sure-bonus"]
+    assert [(mode["mode"], mode["cost"]) for mode in modes] == [
+        ("base", "1"),
+        ("ante", "1.5"),
+        ("bonus", "10"),
+    ]
+
+
 async def test_the_outcome_of_a_refused_spin_is_shown_nowhere(stage: Stage) -> None:
     player = await stage.player(funds_minor=STAKE_MINOR - 1)
     refused = await player.spin(STAKE_MINOR)

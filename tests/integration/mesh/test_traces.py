@@ -10,13 +10,14 @@ import grpc
 import httpx
 import pytest
 from reelmesh.gateway.v1 import gateway_pb2
+from websockets.asyncio.client import connect
 
 from deploy.local.mesh import Mesh
 from deploy.local.ports import free_ports
 from deploy.local.traces import ROUND_ID, Span, TraceReceiver
 from services.common import identity, telemetry_names
 from services.common.server import TRACE_ID_KEY
-from services.gateway.edge.rest import ROUTES
+from services.gateway.operations import ROUTES
 from tests.mesh.asking import Grpc, Rest
 from tests.mesh.players import Client, Player, amount
 from tests.mesh.stage import STAKE_MINOR, Stage, money, new_id, rest_act, rest_spin
@@ -136,6 +137,11 @@ async def test_a_replay_has_a_trace_of_its_own_and_names_the_first(
     ids = [response.headers[TRACE_ID_KEY] for response in (first, replay)]
     assert len(set(ids)) == 2
     assert [response.json()["round"]["trace_id"] for response in (first, replay)] == [ids[0]] * 2
+    # The word by which a collector that drops most traces knows those that it must not lose.
+    await seen(trace_receiver, lambda spans: bool(kept(spans, ids[1])))
+    assert kept(trace_receiver.spans(), ids[0]) == set() and kept(trace_receiver.spans(), ids[1]) == {
+        "replay"
+    }
 
 
 async def test_a_caller_s_trace_is_continued(stage: Stage, trace_receiver: TraceReceiver) -> None:
@@ -150,7 +156,7 @@ async def test_a_caller_s_trace_is_continued(stage: Stage, trace_receiver: Trace
 
 async def test_every_rest_reply_names_its_trace(stage: Stage, trace_receiver: TraceReceiver) -> None:
     player = await stage.player()
-    asks = [Rest(method, path.format(**PATH), body={}) for method, path, _, _ in ROUTES]
+    asks = [Rest(route.http_method, route.path.format(**PATH), body={}) for route in ROUTES]
     asks += [
         rest_spin(player, new_id()),
         Rest("GET", "/v1/balance", player.token),
@@ -172,7 +178,8 @@ async def test_every_rest_reply_names_its_trace(stage: Stage, trace_receiver: Tr
 async def test_every_grpc_reply_names_its_trace(stage: Stage, trace_receiver: TraceReceiver) -> None:
     player = await stage.player()
     listed = identity.call_graph()["gateway"]
-    methods = [(method, b"", "") for method in listed.methods]
+    streams = {"Play", "SubscribeEvents"}
+    methods = [(method, b"", "") for method in listed.methods if method not in streams]
     spin = gateway_pb2.SpinRequest(request_id=new_id(), stake=money(STAKE_MINOR)).SerializeToString()
     methods += [("Spin", spin, player.token), ("GetBalance", b"", player.token)]
     trace_ids = []
@@ -261,7 +268,9 @@ async def test_no_span_carries_a_player_a_balance_or_an_amount(
 # What the tests are told with
 
 # A value for every parameter of a path.
-PATH = {"player_id": "someone", "session_id": new_id(), "round_id": new_id(), "request_id": new_id()}
+PATH = {"player_id": "someone", "day": "2026-11-30"} | {
+    name: new_id() for name in ("session_id", "round_id", "request_id", "transaction_id", "webhook_id")
+}
 
 
 def withdrawal(amount_minor: int) -> dict[str, Any]:
@@ -285,6 +294,12 @@ def has_span(span_id: str) -> Callable[[list[Span]], bool]:
     return lambda spans: any(span.span_id == span_id for span in spans)
 
 
+def kept(spans: list[Span], trace_id: str) -> set[str]:
+    """Why a trace must stay."""
+    mine = (span.attributes for span in spans if span.trace_id == trace_id)
+    return {attributes[telemetry_names.KEEP] for attributes in mine if telemetry_names.KEEP in attributes}
+
+
 async def exported(receiver: TraceReceiver, trace_ids: list[str]) -> None:
     """Each of them is a trace of its own, and arrives with its root."""
     assert len(set(trace_ids)) == len(trace_ids)
@@ -292,3 +307,34 @@ async def exported(receiver: TraceReceiver, trace_ids: list[str]) -> None:
         receiver,
         lambda spans: {span.trace_id for span in spans if not span.parent_span_id} >= set(trace_ids),
     )
+
+
+async def test_a_call_over_a_websocket_is_a_trace(stage: Stage, trace_receiver: TraceReceiver) -> None:
+    player = await stage.player()
+    url = stage.mesh.rest_url().replace("http://", "ws://") + "/v1/ws"
+    trace_id, spin = "beefed" + 26 * "2", {"request_id": new_id(), "stake": amount(STAKE_MINOR)}
+    calls: list[dict[str, Any]] = [
+        {"method": "authenticate", "params": {"credential": player.token}},
+        {"method": "spin", "params": spin, "traceparent": f"00-{trace_id}-{16 * '3'}-01"},
+        {"method": "spin", "params": {**spin, "request_id": "7"}},
+    ]
+    async with connect(url, proxy=None) as socket:
+        answers = []
+        for call in calls:
+            await socket.send(json.dumps({"jsonrpc": "2.0", "id": 1, **call}))
+            answers.append(json.loads(await socket.recv()))
+    assert answers[1]["result"]["round"]["trace_id"] == trace_id
+    refused = answers[2]["error"]["data"]["trace_id"]
+    await seen(
+        trace_receiver,
+        lambda spans: {trace_id, refused} <= {s.trace_id for s in spans if s.service == "gateway"},
+    )
+    for traced, code in ((trace_id, "OK"), (refused, "INVALID_ARGUMENT")):
+        door = next(
+            span
+            for span in trace_receiver.trace(traced)
+            if (span.service, span.kind) == ("gateway", "SERVER")
+        )
+        assert door.name == "reelmesh.gateway.v1.GatewayService/Spin"
+        assert door.attributes["rpc.system.name"] == "jsonrpc"
+        assert door.attributes["rpc.response.status_code"] == code

@@ -1,5 +1,6 @@
 """Engines on an empty session database; a running session service with its wallet."""
 
+import asyncio
 import json
 import tempfile
 from collections.abc import AsyncIterator, Iterator
@@ -13,8 +14,19 @@ from deploy.local.mesh import Mesh
 from services.common.client import GuardedChannel
 from services.common.db import create_engine
 from tests.databases import Databases
+from tests.integration.session.accounts import WEDNESDAY, Clock
 
 SERVICES = ("session", "wallet", "events")
+TABLES = (
+    "session",
+    "session_entry",
+    "spin_authorization",
+    "spin_count",
+    "account_play",
+    "limit_change",
+    "policy_definition",
+    "outbox",
+)
 
 
 @pytest.fixture(scope="module")
@@ -25,12 +37,30 @@ def module_url(databases: Databases) -> Iterator[str]:
     databases.drop(url)
 
 
+@pytest.fixture(scope="module")
+def installed_clock(module_url: str) -> Clock:
+    """The clock of a module whose tests use `clock`."""
+    clock = Clock(module_url)
+    asyncio.run(clock.install())
+    return clock
+
+
 @pytest.fixture
-async def engine(module_url: str) -> AsyncIterator[AsyncEngine]:
+async def clock(installed_clock: Clock) -> Clock:
+    """The database's clock, which the test moves. A module uses it for all its tests."""
+    await installed_clock.set(WEDNESDAY)
+    return installed_clock
+
+
+@pytest.fixture
+async def engine(request: pytest.FixtureRequest, module_url: str) -> AsyncIterator[AsyncEngine]:
     """One replica's engine; every test starts with empty tables."""
+    if "clock" in request.fixturenames:
+        # Before the first connection: it finds the functions that were there then.
+        request.getfixturevalue("clock")
     engine = create_engine(module_url, pool_size=10, application_name="session")
     async with engine.begin() as conn:
-        for table in ("session", "spin_authorization", "outbox"):
+        for table in TABLES:
             await conn.execute(text(f"delete from {table}"))
     yield engine
     await engine.dispose()

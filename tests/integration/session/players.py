@@ -14,7 +14,8 @@ from services.session import sessions
 from services.session.authorizations import Answer, SpinAuthorization, authorize_spins
 from services.session.policy import Limits
 from services.session.sessions import Launch
-from services.session.store import Session, SpinAsk
+from services.session.spins_store import SpinAsk
+from services.session.store import Session
 
 CODE_KEY = "code key of the tests"
 STAKE_MINOR = 100
@@ -51,7 +52,7 @@ async def open_session_in(
     conn: AsyncConnection, request: Launch, *, account_id: int = 7, take_turns: bool = True
 ) -> Session:
     """The same within a transaction that is still to be committed."""
-    return await sessions.open_session(
+    launched = await sessions.open_session(
         conn,
         request,
         account_id=account_id,
@@ -60,6 +61,7 @@ async def open_session_in(
         traceparent="",
         take_turns=take_turns,
     )
+    return launched.session
 
 
 async def exchange(engine: AsyncEngine, session: Session, *, once: bool = True) -> str:
@@ -82,11 +84,11 @@ class Player(NamedTuple):
         *,
         stake_minor: int = STAKE_MINOR,
         currency_code: str = "USD",
+        mode: str = "base",
     ) -> SpinAsk:
         """A spin; of a new id unless one is given."""
-        return SpinAsk(
-            sessions.secret_hash(self.token), str(request_id or uuid.uuid4()), currency_code, stake_minor
-        )
+        token_hash = sessions.secret_hash(self.token)
+        return SpinAsk(token_hash, str(request_id or uuid.uuid4()), currency_code, stake_minor, mode)
 
 
 async def enter(engine: AsyncEngine, *, account_id: int = 7, **changes: Any) -> Player:
@@ -110,7 +112,7 @@ async def spin_batch(
 ) -> list[Answer]:
     """The answers of one batch."""
     async with transaction(engine, "test.authorize") as conn:
-        return await authorize_spins(conn, asks, mint_age_ms=mint_age_ms, **guards)
+        return await authorize_spins(conn, asks, mint_age_ms=mint_age_ms, known_counted=set(), **guards)
 
 
 async def close(engine: AsyncEngine, player: Player) -> Session:

@@ -40,6 +40,7 @@ async def test_a_spin_is_authorised_with_the_facts_of_its_session(engine: AsyncE
         stake_minor=STAKE_MINOR,
         mint=True,
         authorize_time=player.session.create_time,
+        mode="base",
     )
     stored = await players.rows(
         engine,
@@ -206,7 +207,9 @@ async def test_a_known_id_mints_only_while_it_is_young(engine: AsyncEngine) -> N
 
 
 @pytest.mark.parametrize("ending", [None, *ENDINGS])
-@pytest.mark.parametrize("change", [{"stake_minor": STAKE_MINOR + 1}, {"currency_code": "EUR"}])
+@pytest.mark.parametrize(
+    "change", [{"stake_minor": STAKE_MINOR + 1}, {"currency_code": "EUR"}, {"mode": "bonus"}]
+)
 async def test_another_body_under_a_known_id_is_refused_and_changes_nothing(
     engine: AsyncEngine, ending: str | None, change: dict[str, Any]
 ) -> None:
@@ -219,6 +222,14 @@ async def test_another_body_under_a_known_id_is_refused_and_changes_nothing(
         await spin(engine, player.ask(ask.request_id, **change))
     assert refusal.value.metadata == {"request_id": str(ask.request_id)}
     assert (await spin(engine, ask))._replace(mint=True) == first
+
+
+async def test_the_mode_is_authorised_and_found_again(engine: AsyncEngine) -> None:
+    player = await enter(engine)
+    ask = player.ask(mode="bonus")
+    first = await spin(engine, ask)
+    assert first.mode == "bonus"
+    assert await spin(engine, ask) == first
 
 
 async def test_the_same_id_at_another_game_of_the_account_is_refused(engine: AsyncEngine) -> None:

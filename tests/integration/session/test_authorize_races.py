@@ -14,7 +14,8 @@ from services.common.db import transaction
 from services.common.errors import DomainError
 from services.session import errors, sessions
 from services.session.authorizations import Answer, SpinAuthorization, authorize_spins
-from services.session.store import SpinAsk, State
+from services.session.spins_store import SpinAsk
+from services.session.store import State
 from tests.integration.session import players
 from tests.integration.session.players import AGE_MS, Player, enter, spin, spin_batch
 

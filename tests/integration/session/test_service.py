@@ -166,7 +166,8 @@ async def test_a_session_is_found_by_its_own_operator_only(session: Any) -> None
         (session.GetSession, session_pb2.GetSessionRequest),
         (session.CloseSession, session_pb2.CloseSessionRequest),
     ):
-        for key in ({"session_id": session_id}, {"token": entered.token}):
+        keys: list[dict[str, Any]] = [{"session_id": session_id}, {"token": entered.token}]
+        for key in keys:
             with pytest.raises(DomainError) as refusal:
                 await call(request_type(operator_id="other", **key))
             assert refusal.value.reason == "SESSION_NOT_FOUND"

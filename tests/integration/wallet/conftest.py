@@ -1,11 +1,13 @@
 """Fixtures of the wallet's tests."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
 
+from tests import invariants
 from tests.databases import Databases
 from tests.integration.wallet.harness import Wallet
+from tests.integration.wallet.months import OLD, lay_months, month_at
 
 
 @pytest.fixture(scope="module")
@@ -22,3 +24,13 @@ async def wallet(wallet_url: str) -> AsyncIterator[Wallet]:
     async with Wallet(wallet_url) as wallet:
         yield wallet
         await wallet.check()
+
+
+@pytest.fixture
+async def old_wallet(database: Callable[[str], str]) -> AsyncIterator[Wallet]:
+    """A wallet whose ledger began three months ago; the invariants hold when the test is over."""
+    async with Wallet(database("wallet")) as wallet:
+        await lay_months(wallet.engine, first=OLD, last=month_at(1))
+        yield wallet
+        async with wallet.engine.connect() as conn:
+            await invariants.check_wallet(conn)

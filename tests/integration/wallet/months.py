@@ -3,12 +3,14 @@
 import uuid
 from collections.abc import Callable
 from datetime import UTC, date, datetime
+from pathlib import Path
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.wallet import archive_store
+from services.wallet import archive, archive_store
 from services.wallet.archive_store import TABLES, Month
+from tests.integration.wallet.harness import Wallet
 
 
 def month_at(months: int) -> date:
@@ -16,6 +18,10 @@ def month_at(months: int) -> date:
     today = datetime.now(UTC)
     year, month = divmod(today.year * 12 + today.month - 1 + months, 12)
     return date(year, month + 1, 1)
+
+
+# Where the ledger of `old_wallet` begins, and the month after.
+OLD, NEXT = month_at(-3), month_at(-2)
 
 
 def ms_of(month: date) -> int:
@@ -62,3 +68,8 @@ async def find_month(engine: AsyncEngine, month: date) -> Month:
     async with engine.connect() as conn:
         [found] = [found for found in await archive_store.list_months(conn) if found.month == month]
         return found
+
+
+async def run(wallet: Wallet, directory: Path, *, before: date = NEXT) -> list[date]:
+    """The archive command's work."""
+    return await archive.archive(wallet.engine, directory=directory, before=before, tell=lambda line: None)

@@ -2,7 +2,7 @@
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from datetime import date, datetime, timedelta
 from pathlib import Path
 
@@ -12,25 +12,14 @@ from reelmesh.wallet.v1 import wallet_pb2
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from services.archiving import archive_files
+from services.archiving.dropping import ArchiveError
 from services.common.errors import DomainError
-from services.wallet import archive, archive_files, archive_store, counters, statements, store
-from services.wallet.archive import ArchiveError
+from services.wallet import archive, archive_store, counters, statements, store
 from services.wallet.records import Item, Step, TransferOrder, TransferType
 from tests import invariants
 from tests.integration.wallet.harness import CONTEXT, GIVE_BACK, NEEDS_REVIEW, OPERATOR, PAYOUT, STAKE, Wallet
-from tests.integration.wallet.months import find_month, ids_in, lay_months, month_at
-
-OLD, NEXT = month_at(-3), month_at(-2)
-
-
-@pytest.fixture
-async def old_wallet(database: Callable[[str], str]) -> AsyncIterator[Wallet]:
-    """A wallet whose ledger began three months ago; the invariants hold when the test is over."""
-    async with Wallet(database("wallet")) as wallet:
-        await lay_months(wallet.engine, first=OLD, last=month_at(1))
-        yield wallet
-        async with wallet.engine.connect() as conn:
-            await invariants.check_wallet(conn)
+from tests.integration.wallet.months import NEXT, OLD, find_month, id_at, ids_in, month_at, ms_of, run
 
 
 async def deposit_in(wallet: Wallet, account_id: int, month: date, *, amount_minor: int) -> str:
@@ -70,11 +59,6 @@ async def figures(conn: AsyncConnection) -> list[tuple[object, ...]]:
     ids = (await conn.execute(text("select account_id from account order by 1"))).scalars()
     accounts = [await store.find_account(conn, account_id=account_id) for account_id in ids]
     return [(a.account_id, a.balance_minor, a.version) for a in accounts if a is not None]
-
-
-async def run(wallet: Wallet, directory: Path, *, before: date = NEXT) -> list[date]:
-    """The command's work."""
-    return await archive.archive(wallet.engine, directory=directory, before=before, tell=lambda line: None)
 
 
 async def test_an_archived_month_is_in_files_and_every_figure_stays(
@@ -186,6 +170,38 @@ async def test_a_month_with_unfinished_rounds_stays_open(old_wallet: Wallet, tmp
         await run(wallet, tmp_path)
     await wallet.resolve(reviewed, wallet_pb2.REVIEW_VERDICT_SETTLED)
     assert await run(wallet, tmp_path) == [OLD]
+
+
+async def test_a_month_with_an_old_stake_stays_open_until_game_says_that_it_is_over(
+    old_wallet: Wallet, tmp_path: Path
+) -> None:
+    wallet, mint = old_wallet, ids_in(OLD)
+    account_id = await wallet.open(balance=1000)
+    lost, waiting = mint(), mint()
+    for round_id in (lost, waiting):
+        await wallet.settle(account_id, round_id=round_id, step=STAKE, stake=20)
+    # However old it is: a payout must not be refused (R8).
+    async with wallet.engine.begin() as conn:
+        await conn.execute(text("update settlement set create_time = create_time - interval '2 years'"))
+    for low, held in ((None, lost), (waiting, waiting)):
+        if low is not None:
+            assert await report(wallet, low) == low
+        with pytest.raises(ArchiveError, match=f"(?s)over:\n  {held}: a stake without payout") as refused:
+            await run(wallet, tmp_path)
+    assert lost not in str(refused.value)
+    # It does not go back, and not beyond now.
+    assert await report(wallet, lost) == waiting
+    await wallet.settle(account_id, round_id=waiting, step=PAYOUT, win=5)
+    assert await run(wallet, tmp_path) == [OLD]
+    assert await wallet.balance(account_id) == 965
+    now_id = await report(wallet, "ffffffff-ffff-7fff-bfff-ffffffffffff")
+    assert id_at(ms_of(month_at(0))) < now_id < id_at(ms_of(month_at(1)))
+
+
+async def report(wallet: Wallet, round_id_low: str) -> str:
+    """Game says so; what is kept."""
+    request = wallet_pb2.ReportOpenRoundsRequest(round_id_low=round_id_low)
+    return (await wallet.handlers.ReportOpenRounds(request, CONTEXT)).round_id_low
 
 
 async def test_the_month_that_runs_cannot_be_archived(old_wallet: Wallet, tmp_path: Path) -> None:
@@ -302,17 +318,3 @@ async def test_a_balance_at_a_time_is_right_or_not_known_any_more(old_wallet: Wa
         await balance_at(times[0] - timedelta(days=1))
     account_id = await wallet.open()
     assert await balance_at(times[0]) == (0, 0)
-
-
-async def test_the_totals_of_a_day_that_is_archived_are_refused(old_wallet: Wallet, tmp_path: Path) -> None:
-    wallet = old_wallet
-    await run(wallet, tmp_path)
-
-    async def totals(day: date) -> object:
-        request = wallet_pb2.GetDailyTotalsRequest(operator_id=OPERATOR, day=day.isoformat())
-        return await wallet.handlers.GetDailyTotals(request, CONTEXT)
-
-    for day in (OLD, NEXT - timedelta(days=1)):
-        with pytest.raises(DomainError, match="FIELD_INVALID"):
-            await totals(day)
-    assert await totals(NEXT)

@@ -6,8 +6,11 @@ import subprocess
 import sys
 from collections.abc import Callable
 
+import pytest
 from sqlalchemy import text
 
+from services.wallet import auditor
+from services.wallet.auditor import Auditor
 from tests.integration.wallet.harness import Wallet, settle_request
 
 
@@ -23,7 +26,24 @@ def audit(url: str, *arguments: str) -> tuple[int, str]:
     return done.returncode, done.stdout or done.stderr
 
 
-async def test_a_break_is_shown_stored_and_resolved(database: Callable[[str], str]) -> None:
+async def heard(url: str, caplog: pytest.LogCaptureFixture) -> None:
+    """The wallet says in one line, once, that the command halted it."""
+    engine = auditor.create_engine(url)
+    try:
+        one = Auditor(engine, interval_ms=60_000)
+        for _ in range(2):
+            await one.run_once()
+    finally:
+        await engine.dispose()
+    said = [record for record in caplog.records if "no stake is taken" in record.getMessage()]
+    # What its own first pass finds in what is new it tells as an error.
+    [warning] = [record for record in said if record.levelname == "WARNING"]
+    assert "I4 sums" in warning.getMessage()
+
+
+async def test_a_break_is_shown_stored_and_resolved(
+    database: Callable[[str], str], caplog: pytest.LogCaptureFixture
+) -> None:
     url = database("wallet")
     async with Wallet(url) as wallet:
         account_id = await wallet.open(balance=1000)
@@ -44,6 +64,7 @@ async def test_a_break_is_shown_stored_and_resolved(database: Callable[[str], st
         }
         assert {one["invariant"] for one in told["open_breaks"]} == {"I3 postings", "I4 sums", "I5 counters"}
         assert told["tables"]["settlement"] == 1
+        await heard(url, caplog)
         stake = settle_request(account_id, stake=10)
         try:
             await wallet.send(stake)

@@ -1,12 +1,14 @@
 """Each of twenty defects of the ledger is named by the auditor, which reads tables only."""
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Iterator
 
 import psycopg
 import pytest
 from sqlalchemy import text
 
 from services.wallet import auditor, sql
+from tests.databases import Databases
 from tests.integration.wallet.auditor_mutants import (
     MUTANTS,
     Mutant,
@@ -43,21 +45,34 @@ async def drop_constraint(wallet: Wallet, table: str, words: str) -> None:
         await conn.execute(text(f"alter table {table} drop constraint {found}"))
 
 
+@pytest.fixture(scope="module")
+def played(databases: Databases) -> Iterator[tuple[str, int, int]]:
+    """A ledger where all is right, for every case to copy; and its two accounts."""
+    url = databases.create("wallet")
+
+    async def play_all() -> tuple[int, int]:
+        async with Wallet(url) as wallet:
+            one, other = await wallet.open(balance=1000), await wallet.open(balance=1000)
+            await wallet.open(balance=1000, kind=DEMO)
+            await wallet.open(balance=1000, currency_code="USD")
+            for play in (bets, refusal, replay, late_bet, one_id, roll_ups):
+                await play(wallet, sql.SETTLE, one, other)
+        assert await broken(url, since=auditor.FOREVER) == (set(), set())
+        return one, other
+
+    yield url, *asyncio.run(play_all())
+    databases.drop(url)
+
+
 @pytest.mark.parametrize("case", MUTANTS, ids=lambda case: case.name)
 async def test_a_defect_of_the_ledger_is_named(
-    database: Callable[[str], str], monkeypatch: pytest.MonkeyPatch, case: Mutant
+    databases: Databases, played: tuple[str, int, int], monkeypatch: pytest.MonkeyPatch, case: Mutant
 ) -> None:
-    url = database("wallet")
+    right, one, other = played
+    url = databases.copy("wallet", right)
     async with Wallet(url) as wallet:
-        one, other = await wallet.open(balance=1000), await wallet.open(balance=1000)
-        await wallet.open(balance=1000, kind=DEMO)
-        await wallet.open(balance=1000, currency_code="USD")
-        # What is right before, and stays so.
-        for play in (bets, refusal, replay, late_bet, one_id, roll_ups):
-            await play(wallet, sql.SETTLE, one, other)
+        # What was right before stays so.
         since = await wallet.scalar("select cast(clock_timestamp() as text)")
-        assert await broken(url, since=auditor.FOREVER) == (set(), set())
-
         monkeypatch.setattr(sql, case.of, case.statement)
         if case.constraints:
             with pytest.raises(psycopg.IntegrityError):
@@ -66,6 +81,7 @@ async def test_a_defect_of_the_ledger_is_named(
             await drop_constraint(wallet, table, words)
         await case.play(wallet, sql.SETTLE, one, other)
         assert await broken(url, since=since) == (case.whole, case.window)
+    databases.drop(url)
 
 
 def test_there_are_twenty() -> None:

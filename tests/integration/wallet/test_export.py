@@ -135,7 +135,7 @@ async def test_what_cannot_be_exported_is_said_in_one_line(
     assert problem in ended.err
 
 
-@pytest.mark.parametrize("account", ["0", "-6", "x", "", str(2**63)])
+@pytest.mark.parametrize("account", ["0", "-6", "x", str(2**63)])
 async def test_what_can_be_no_account_does_not_reach_the_database(wallet_url: str, account: str) -> None:
     ended = await run(wallet_url, "statement", "--operator", "acme", "--account", account)
     assert (ended.code, ended.out) == (1, b"") and "is no account's id" in ended.err
@@ -188,3 +188,34 @@ def test_no_text_is_a_formula_and_each_can_be_told_from_the_others(start: str) -
     assert export.harmless(text) == f"'{text}"
     assert export.harmless(f"a{text}") == f"a{text}"
     assert export.harmless("") == ""
+
+
+async def test_a_statement_is_found_by_its_player_too(wallet: Wallet, wallet_url: str) -> None:
+    account_id = await wallet.open(balance=1000, player_id=(player_id := new_id()))
+    await wallet.open(balance=5, player_id=player_id, currency_code="USD")
+    await wallet.settle(account_id, stake=100, win=30)
+    by_id = await run(wallet_url, "statement", "--operator", "acme", "--account", str(account_id))
+    named = ("--player", player_id, "--currency", "EUR")
+    by_player = await run(wallet_url, "statement", "--operator", "acme", *named)
+    assert (by_player.code, by_player.out) == (0, by_id.out) and len(rows_of(by_id.out)) == 2
+    for operator, names, complaint in (
+        ("another", named, "ACCOUNT_NOT_FOUND"),
+        ("acme", ("--player", player_id), "give either --account, or --player and --currency"),
+        ("acme", (), "give either --account, or --player and --currency"),
+    ):
+        ended = await run(wallet_url, "statement", "--operator", operator, *names)
+        assert ended.code == 1 and complaint in ended.err and ended.err.count("\n") == 1
+
+
+async def test_a_day_s_totals_as_a_file_are_those_of_the_rpc(wallet: Wallet, wallet_url: str) -> None:
+    day, operator_id = "2026-03-07", "totals-file"
+    account_id = await wallet.open(balance=1000, operator_id=operator_id)
+    await wallet.settle(account_id, stake=100, win=30)
+    await move_times(wallet, account_id, {1: at(f"{day} 12:00"), 2: at(f"{day} 13:00")})
+    ended = await run(wallet_url, "totals", "--operator", operator_id, "--day", day)
+    [row] = rows_of(ended.out)
+    told = (await totals(wallet, day, operator_id=operator_id))["EUR"]
+    assert (row["currency_code"], row["checksum"]) == ("EUR", told.checksum)
+    for name, value in {"stake_minor": 100, "win_minor": 30, "deposit_minor": 1000, "round_count": 1}.items():
+        assert int(row[name]) == value
+    assert int(row["posting_count"]) == told.posting_count == 6

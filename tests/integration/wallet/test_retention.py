@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from services.wallet import archive, retention
+from services.archiving.dropping import ArchiveError
+from services.wallet import retention
 from tests import invariants
 from tests.integration.wallet.harness import Wallet
-from tests.integration.wallet.months import find_month, lay_months, month_at
-from tests.integration.wallet.test_archive import NEXT, OLD, deposit_in, figures, play_in
+from tests.integration.wallet.months import NEXT, OLD, find_month, lay_months, month_at
+from tests.integration.wallet.test_archive import deposit_in, figures, play_in
 
 # Every step that archiving a month may be killed at, in their order: failpoints.
 KILLS = (
@@ -45,7 +46,7 @@ class Command:
             **os.environ,
             "REELMESH_WALLET_DATABASE_URL": self.url,
             "PYTHONPATH": os.pathsep.join(sys.path),
-            "COLUMNS": "200",
+            "COLUMNS": "80",
         }
         if fail:
             environment |= {"REELMESH_FAIL": fail, "REELMESH_FAIL_MARK": str(self.mark)}
@@ -105,6 +106,8 @@ async def test_an_archive_command_may_be_killed_at_any_step(
     shown = command.start("list").communicate(timeout=60)[0]
     assert shows(shown, OLD) == ["archived"]
     assert shows(shown, NEXT) == ["open"] * 4
+    months = [await find_month(wallet.engine, month) for month in (OLD, NEXT)]
+    assert all(f"│ {month.id_min} │ {month.id_end} │" in shown for month in months)
     assert any("settlement" in line and "│ 6 " in line for line in shown.splitlines())
     assert sorted(path.name for path in (command.directory / f"{OLD:%Y-%m}").iterdir()) == [
         "manifest.json", "posting.csv.gz", "reversal.csv.gz", "settlement.csv.gz", "transfer.csv.gz",
@@ -158,5 +161,5 @@ async def test_nothing_is_dropped_for_a_file_that_cannot_be_read_back(
     ],
 )
 def test_a_bad_command_says_why(tmp_path: Path, before: str, keep_months: int, complaint: str) -> None:
-    with pytest.raises(archive.ArchiveError, match=complaint):
+    with pytest.raises(ArchiveError, match=complaint):
         retention.archive_command(tmp_path, before=before, keep_months=keep_months)

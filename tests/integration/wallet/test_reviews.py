@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from reelmesh.wallet.v1 import wallet_pb2
 
+from services.archiving.dropping import ArchiveError
 from services.common.errors import DomainError
-from services.wallet import archive, review_store
-from services.wallet.archive import ArchiveError
+from services.wallet import archive, review_store, watches
 from tests.integration.wallet.barrier import until_waiting
 from tests.integration.wallet.harness import (
     APPLIED,
@@ -152,6 +152,8 @@ async def test_open_reviews_are_paged_oldest_first(database: Callable[[str], str
             if not request.page_token:
                 break
         assert found == rounds
+        reviews, age, calls = [one.value for one in await watches.reviews(wallet.engine).read()]
+        assert (reviews, calls) == (4, 0) and age > 0
         request.page_token, request.operator_id = "", "nobody"
         assert not (await wallet.handlers.ListReviews(request, CONTEXT)).reviews
         request.page_token = "AAAA"

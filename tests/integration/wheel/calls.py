@@ -7,13 +7,13 @@ import asyncio
 import json
 import sys
 import uuid
-from collections.abc import Awaitable
+from collections.abc import AsyncIterator, Awaitable
 from typing import Any
 
 import grpc
 from google.rpc import error_details_pb2, status_pb2
 from reelmesh.client import CallError, Options, Tls, bearer, connect
-from reelmesh.gateway.v1 import gateway_pb2
+from reelmesh.gateway.v1 import gateway_pb2, operator_pb2
 from reelmesh.type.v1.account_kind_pb2 import ACCOUNT_KIND_REAL
 from reelmesh.type.v1.money_pb2 import Money
 from reelmesh.wallet.v1 import wallet_pb2
@@ -35,10 +35,13 @@ async def get_account(
     account_id: int = 0,
     timeout: float | None = None,  # noqa: ASYNC109 - named by grpc
     identity: str = "",
+    signing_secret: str = "",
     tls: dict[str, str] | None = None,
 ) -> Any:
     """One call through connect()."""
     options: Options = {"identity": lambda: identity} if identity else {}
+    if signing_secret:
+        options["signing_secret"] = signing_secret
     if tls is not None:
         options["tls"] = Tls(**tls)
     message = wallet_pb2.GetAccountRequest(account_id=account_id, operator_id="dev")
@@ -73,9 +76,12 @@ async def open_account(target: str, *, identity: str) -> Any:
         return (await wallet.OpenAccount(request)).account.account_id
 
 
-async def overdraw(target: str, *, credential: str, own_credential: str = "") -> Any:
+async def overdraw(
+    target: str, *, credential: str, own_credential: str = "", signing_secret: str = ""
+) -> Any:
     """A deposit of 1.00 and a withdrawal of 2.00; the latter with a credential of its own, if given."""
-    async with connect("gateway", target, credential=credential) as gateway:
+    options: Options = {"credential": credential, "signing_secret": signing_secret}
+    async with connect("gateway", target, **options) as gateway:
         player_id = uuid.uuid4().hex
         deposit = gateway_pb2.FundPlayerRequest(
             request_id=str(uuid.uuid4()),
@@ -90,6 +96,60 @@ async def overdraw(target: str, *, credential: str, own_credential: str = "") ->
         await gateway.FundPlayer(deposit)
         own = bearer(own_credential) if own_credential else None
         return await _told(gateway.WithdrawPlayer(withdrawal, metadata=own))
+
+
+async def follow(target: str, *, credential: str, signing_secret: str = "", request: str = "right") -> Any:
+    """A deposit, found in the operator's feed; or what the feed's error tells."""
+    options: Options = {"credential": credential, "signing_secret": signing_secret}
+    subscribe: Any = operator_pb2.SubscribeEventsRequest(event_types=["transfer.applied"])
+    async with connect("gateway", target, **options) as gateway:
+
+        async def read() -> str:
+            async for answer in gateway.SubscribeEvents(subscribe if request == "right" else {}, timeout=30):
+                for event in answer.events:
+                    return event.event_type
+            return "ended"
+
+        return await _told(read())
+
+
+async def launch(target: str, *, credential: str) -> Any:
+    """A new player's session token."""
+    player_id = uuid.uuid4().hex
+    async with connect("gateway", target, credential=credential) as gateway:
+        amount = Money(currency_code="EUR", amount_minor=100)
+        await gateway.FundPlayer(
+            gateway_pb2.FundPlayerRequest(request_id=str(uuid.uuid4()), player_id=player_id, amount=amount)
+        )
+        session = await gateway.CreateSession(
+            gateway_pb2.CreateSessionRequest(
+                request_id=str(uuid.uuid4()),
+                player_id=player_id,
+                game_id="harbour-lights",
+                currency_code="EUR",
+            )
+        )
+        code = gateway_pb2.ExchangeCodeRequest(launch_code=session.launch_code)
+        return (await gateway.ExchangeCode(code)).token
+
+
+async def play(target: str, *, credential: str) -> Any:
+    """A spin on the Play stream with that credential, or what its error tells."""
+
+    async def spins() -> AsyncIterator[gateway_pb2.PlayRequest]:
+        stake = Money(currency_code="EUR", amount_minor=100)
+        yield gateway_pb2.PlayRequest(
+            call_id="1", spin=gateway_pb2.SpinRequest(request_id=str(uuid.uuid4()), stake=stake)
+        )
+
+    async with connect("gateway", target, credential=credential) as gateway:
+
+        async def read() -> str:
+            async for answer in gateway.Play(spins(), timeout=30):
+                return f"{answer.call_id} {answer.WhichOneof('result')}"
+            return "ended"
+
+        return await _told(read())
 
 
 async def failures(cases: list[tuple[str, str, str]]) -> Any:

@@ -14,6 +14,7 @@ class Asked(NamedTuple):
 
     request: wallet_pb2.GetAccountRequest
     left_s: float | None
+    metadata: dict[str, str]
 
 
 class Peer:
@@ -27,7 +28,8 @@ class Peer:
 
     async def get_account(self, request: wallet_pb2.GetAccountRequest, context: Any) -> Any:
         """The account that was asked for, with nothing else in it."""
-        self.asked.append(Asked(request, context.time_remaining()))
+        metadata = {key: str(value) for key, value in context.invocation_metadata() or ()}
+        self.asked.append(Asked(request, context.time_remaining(), metadata))
         self.was_asked.set()
         if len(self.asked) <= self.failures:
             await context.abort(grpc.StatusCode.UNAVAILABLE, "not now")

@@ -17,6 +17,7 @@ from tests.conformance.operator_wallet import serving as serving_operator
 from tests.integration.wheel.authority import Authority
 from tests.integration.wheel.environment import PROGRAM, Environment
 from tests.integration.wheel.peer import Peer, serving
+from tests.mesh.stage import Stage
 from tests.meshes import API_KEY
 from tools import wheel as wheels
 
@@ -252,6 +253,62 @@ async def test_a_call_may_carry_a_credential_of_its_own(mesh: Mesh, environment:
     target = mesh.target("gateway")
     told = await environment.call("overdraw", target=target, credential=API_KEY, own_credential="rk_other")
     assert told["reason"] == "API_KEY_INVALID"
+
+
+async def test_given_a_secret_it_signs_every_call(mesh: Mesh, environment: Environment) -> None:
+    stage = Stage(mesh)
+    key = await stage.key(signed=True)
+    await stage.close()
+    target = mesh.target("gateway")
+    for secret, reason in (
+        (key.secret, "INSUFFICIENT_FUNDS"),
+        ("rs_other", "SIGNATURE_INVALID"),
+        ("", "SIGNATURE_MISSING"),
+    ):
+        arguments = {"target": target, "credential": key.api_key, "signing_secret": secret}
+        if reason == "INSUFFICIENT_FUNDS":
+            assert (await environment.call("overdraw", **arguments))["reason"] == reason
+        else:
+            # Already the deposit is refused, which the program does not expect.
+            with pytest.raises(AssertionError, match=reason):
+                await environment.call("overdraw", **arguments)
+
+
+async def test_a_feed_is_opened_with_the_credential_and_signed(mesh: Mesh, environment: Environment) -> None:
+    stage = Stage(mesh)
+    key = await stage.key(signed=True)
+    await stage.close()
+    target = mesh.target("gateway")
+    await environment.call("overdraw", target=target, credential=API_KEY)
+    assert await environment.call("follow", target=target, credential=API_KEY) == {
+        "answer": "transfer.applied"
+    }
+    signed = {"target": target, "credential": key.api_key}
+    told = await environment.call("follow", **signed, signing_secret=key.secret)
+    assert told == {"answer": "transfer.applied"}
+    told = await environment.call("follow", **signed)
+    assert (told["reason"], told["class"]) == ("SIGNATURE_MISSING", "NOT_YET")
+    told = await environment.call("follow", target=target, credential=API_KEY, request="dict")
+    assert told["type_error"].endswith("/SubscribeEvents takes SubscribeEventsRequest, not dict")
+
+
+async def test_a_stream_of_spins_is_opened_with_the_credential(mesh: Mesh, environment: Environment) -> None:
+    target = mesh.target("gateway")
+    token = await environment.call("launch", target=target, credential=API_KEY)
+    assert await environment.call("play", target=target, credential=token) == {"answer": "1 spin"}
+    told = await environment.call("play", target=target, credential="st_other")
+    assert (told["reason"], told["class"]) == ("TOKEN_INVALID", "NOT_YET")
+
+
+async def test_each_attempt_of_a_signed_call_is_signed_anew(environment: Environment) -> None:
+    async with serving(Peer(failures=2)) as peer:
+        arguments = {"target": peer.target, "timeout": 30, "signing_secret": "rs_x"}
+        assert "answer" in await environment.call("get_account", **arguments)
+    nonces = {asked.metadata["reelmesh-nonce"] for asked in peer.asked}
+    assert len(peer.asked) == len(nonces) == 3
+    async with serving(Peer(failures=9)) as peer:
+        told = await environment.call("get_account", **(arguments | {"target": peer.target}))
+        assert (told["reason"], len(peer.asked)) == ("UNAVAILABLE", 3)
 
 
 async def test_the_snippet_of_its_readme_plays_a_spin(mesh: Mesh, environment: Environment) -> None:

@@ -14,6 +14,10 @@ def token_of(service: str, ttl_s: float = 60) -> str:
     return identity.sign(service, KEY, ttl_s)
 
 
+def authorize(path: str, token: str) -> identity.Caller:
+    return identity.authorize(path, lambda: identity.verify(token, KEY))
+
+
 def path_of(service: str, method: str) -> str:
     return f"/{identity.call_graph()[service].grpc_service}/{method}"
 
@@ -51,11 +55,23 @@ def test_the_table_lists_exactly_the_methods_of_the_contract() -> None:
         assert set(descriptor.methods_by_name) == set(service.methods)
 
 
-def test_the_contract_has_unary_methods_only_as_client_and_interceptor_assume() -> None:
+# Answers without end: no hop waits for them.
+STREAMS = {
+    path_of("events", "Subscribe"),
+    path_of("gateway", "SubscribeEvents"),
+    path_of("gateway", "Play"),
+}
+
+
+def test_few_methods_are_streams_and_none_but_the_public_one_of_requests() -> None:
+    streams, asking = set(), set()
     for name, service in identity.call_graph().items():
         module = importlib.import_module(f"reelmesh.{name}.v1.{name}_pb2")
         descriptor = module.DESCRIPTOR.services_by_name[service.grpc_service.rpartition(".")[2]]
-        assert not any(method.server_streaming or method.client_streaming for method in descriptor.methods)
+        asking |= {path_of(name, method.name) for method in descriptor.methods if method.client_streaming}
+        streams |= {path_of(name, method.name) for method in descriptor.methods if method.server_streaming}
+    assert streams == STREAMS
+    assert asking == {path_of("gateway", "Play")}
 
 
 def test_callers_are_services_or_the_public_and_only_the_gateway_is_public() -> None:
@@ -71,28 +87,28 @@ def test_callers_are_services_or_the_public_and_only_the_gateway_is_public() -> 
 @pytest.mark.parametrize("caller", ["gateway", "session", "events", "wallet", "public", "nobody"])
 def test_only_game_may_void_roll_back_or_ask_for_settlements(method: str, caller: str) -> None:
     path = path_of("wallet", method)
-    assert identity.authorize(path, token_of("game"), KEY).service == "game"
+    assert authorize(path, token_of("game")).service == "game"
     with pytest.raises(CallerForbidden) as caught:
-        identity.authorize(path, token_of(caller), KEY)
+        authorize(path, token_of(caller))
     assert caught.value.metadata == {"caller": caller, "method": path}
 
 
 def test_a_public_method_needs_no_token_and_trusts_none() -> None:
-    assert identity.authorize(path_of("gateway", "Spin"), "", KEY).service == identity.PUBLIC
-    assert identity.authorize(path_of("gateway", "Spin"), token_of("game"), KEY).service == identity.PUBLIC
+    assert authorize(path_of("gateway", "Spin"), "").service == identity.PUBLIC
+    assert authorize(path_of("gateway", "Spin"), token_of("game")).service == identity.PUBLIC
 
 
 @pytest.mark.parametrize("path", ["/reelmesh.wallet.v1.WalletService/Drain", "/other/Method", ""])
 def test_a_method_outside_the_table_is_closed_to_everybody(path: str) -> None:
     with pytest.raises(DomainError):
-        identity.authorize(path, token_of("gateway"), KEY)
+        authorize(path, token_of("gateway"))
 
 
 def test_a_hops_deadline_leaves_room_inside_its_callers() -> None:
     spin_ms = identity.methods()[path_of("gateway", "Spin")].deadline_ms
     # A report is nobody's hop: who asks for it waits.
-    reports = {path_of("wallet", "GetDailyTotals")}
+    reports = {path_of(service, "GetDailyTotals") for service in ("gateway", "wallet")}
     for path, method in identity.methods().items():
-        if path in reports:
+        if path in reports | STREAMS:
             continue
         assert 0 < method.deadline_ms <= spin_ms, path

@@ -4,10 +4,12 @@ import asyncio
 import json
 import logging
 import os
+import re
 import socket
 import subprocess
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import psycopg
 import pytest
@@ -16,8 +18,8 @@ from opentelemetry import trace
 from services.common import telemetry, telemetry_names
 from services.common.batching import Batcher
 from services.common.errors import FieldMissing
-from services.common.telemetry import LogFormatter
-from services.tracing.spans import KEEP, Span
+from services.tracing.logs import LogFormatter
+from services.tracing.spans import Span
 from tests.spans import shown
 from tests.unit.common.conftest import Trace
 
@@ -85,11 +87,12 @@ def test_a_root_with_links_follows_its_links(trace_with: Trace) -> None:
 def test_what_must_be_seen_is_kept_in_a_dropped_trace(trace_with: Trace) -> None:
     spans = trace_with(0)
     with telemetry.span("server", parent=DROPPED):
-        telemetry.keep("wallet.void", why="void", **{telemetry_names.ROUND_ID: "r1"})
+        attributes: dict[str, Any] = {telemetry_names.ROUND_ID: "r1"}
+        telemetry.keep("wallet.void", why="void", **attributes)
     kept = spans()["wallet.void"]
     assert kept.parent is not None
     assert f"{kept.parent.trace_id:032x}" == DROPPED.split("-")[1]
-    assert kept.attributes == {KEEP: "void", telemetry_names.ROUND_ID: "r1"}
+    assert kept.attributes == {telemetry_names.KEEP: "void", telemetry_names.ROUND_ID: "r1"}
 
 
 async def test_items_and_their_batch_are_linked_both_ways(trace_with: Trace) -> None:
@@ -145,16 +148,14 @@ def test_a_failed_span_shows_the_kind_of_error_and_never_its_text(trace_with: Tr
 
 def record(message: str, error: BaseException | None = None) -> logging.LogRecord:
     exc_info = (type(error), error, None) if error is not None else None
-    made = logging.LogRecord("services.wallet", logging.ERROR, "ledger.py", 1, message, None, exc_info)
-    made.fields = {"round_id": "r1"}
-    return made
+    return logging.LogRecord("services.wallet", logging.ERROR, "ledger.py", 1, message, None, exc_info)
 
 
 def test_a_log_line_is_one_json_object_with_the_trace() -> None:
     with telemetry.span("server", parent=DROPPED):
         line = json.loads(LogFormatter("wallet", "json").format(record("batch\nfailed")))
     assert line["trace_id"] == DROPPED.split("-")[1] and line["span_id"] == DROPPED.split("-")[2]
-    assert line["service"] == "wallet" and line["level"] == "ERROR" and line["round_id"] == "r1"
+    assert line["service"] == "wallet" and line["level"] == "ERROR"
     assert line["message"] == "batch\nfailed"
     assert "trace_id" not in json.loads(LogFormatter("wallet", "json").format(record("outside")))
 
@@ -163,16 +164,18 @@ def test_a_log_line_shows_no_row_of_the_database() -> None:
     detail = (
         "new row violates\nDETAIL:  Failing row contains (r1, 100, 4711).\nCONTEXT:  parameter $2 = '4711'"
     )
-    for log_format in ("json", "text"):
-        line = LogFormatter("wallet", log_format).format(
-            record("failed", psycopg.errors.CheckViolation(detail))
-        )
+    for formatter in (LogFormatter("wallet", "json"), LogFormatter("wallet", "text")):
+        line = formatter.format(record("failed", psycopg.errors.CheckViolation(detail)))
         assert "new row violates" in line and "4711" not in line
 
 
 def test_lines_are_text_where_people_read_them() -> None:
-    line = LogFormatter("wallet", "text").format(record("it drains"))
-    assert "ERROR wallet services.wallet it drains" in line
+    with telemetry.span("server", parent=DROPPED):
+        line = LogFormatter("wallet", "text").format(record("it drains"))
+    trace_id = DROPPED.split("-")[1]
+    assert re.fullmatch(
+        rf"\d\d:\d\d:\d\d\.\d{{3}} ERROR   wallet it drains \(services\.wallet trace={trace_id}\)", line
+    )
 
 
 TRACED = """
@@ -182,7 +185,7 @@ telemetry.FLUSH_TIMEOUT_S = float(sys.argv[1])
 started = telemetry.setup("wallet", ratio=1, version="0")
 for number in range(1000):
     with telemetry.span("settle"):
-        telemetry.record_call("wallet/Settle", "OK", 0.01)
+        telemetry.server_calls.record(("grpc", "wallet/Settle", "OK", None), 0.01)
     if number % 250 == 0:
         time.sleep(0.15)
 begun = time.monotonic()

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.game.engine import definition, play, rng
+from services.game.engine import definition, loading, play, rng
 
-GAMES = definition.load_all(definition.SHIPPED_GAMES)
+GAMES = loading.load_all(definition.SHIPPED_GAMES)
 DAWN = GAMES["double-dawn"]
 RED_SUITS = ("H", "D")
 
@@ -31,16 +31,16 @@ def test_a_step_is_fair_over_the_whole_deck(choice: str) -> None:
 @settings(max_examples=200, deadline=None, derandomize=True)
 @given(
     choice=st.sampled_from(["RED", "BLACK"]),
-    stake_minor=st.sampled_from(DAWN.stakes_minor["USD"]),
+    bet_minor=st.sampled_from(DAWN.stakes_minor["USD"]),
     multiple=st.integers(min_value=1, max_value=DAWN.max_win_multiple),
     step=st.integers(min_value=0, max_value=8),
 )
 def test_an_offered_step_stays_within_the_limits(
-    choice: str, stake_minor: int, multiple: int, step: int
+    choice: str, bet_minor: int, multiple: int, step: int
 ) -> None:
     assert DAWN.gamble is not None
-    at_risk_minor = multiple * stake_minor
-    offered = play.gamble_offered(DAWN, at_risk_minor=at_risk_minor, stake_minor=stake_minor, step=step)
+    at_risk_minor = multiple * bet_minor
+    offered = play.gamble_offered(DAWN, at_risk_minor=at_risk_minor, bet_minor=bet_minor, step=step)
     assert offered is (step < DAWN.gamble.steps_max and 2 * multiple <= DAWN.gamble.win_multiple_max)
     draws = rng.Draws()
     drawn = play.gamble_step(DAWN, choice=choice, at_risk_minor=at_risk_minor, draws=draws)
@@ -49,15 +49,15 @@ def test_an_offered_step_stays_within_the_limits(
     )
     assert drawn == again
     if offered:
-        assert drawn.at_risk_minor <= stake_minor * DAWN.max_win_multiple
+        assert drawn.at_risk_minor <= bet_minor * DAWN.max_win_multiple
 
 
 def test_nothing_is_offered_without_a_win_or_a_gamble() -> None:
-    assert not play.gamble_offered(DAWN, at_risk_minor=0, stake_minor=5, step=0)
-    assert play.gamble_offered(DAWN, at_risk_minor=6, stake_minor=5, step=0)
+    assert not play.gamble_offered(DAWN, at_risk_minor=0, bet_minor=5, step=0)
+    assert play.gamble_offered(DAWN, at_risk_minor=6, bet_minor=5, step=0)
     harbour = GAMES["harbour-lights"]
     assert not harbour.offers_choice
-    assert not play.gamble_offered(harbour, at_risk_minor=20, stake_minor=20, step=0)
+    assert not play.gamble_offered(harbour, at_risk_minor=20, bet_minor=20, step=0)
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,7 @@ ROUND = Round(
     birth_metadata=None,
     authorize_time=dt.datetime.now(dt.UTC),
     gateway="",
+    mode="base",
     traceparent="",
     state=State.PENDING,
     steps=(),

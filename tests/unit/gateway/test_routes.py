@@ -9,8 +9,10 @@ from reelmesh.gateway.v1 import gateway_pb2
 
 from services.common import telemetry
 from services.common.errors import BodyTooLarge
+from services.gateway.door import Door
 from services.gateway.edge.exchange import NotHttp, Request, Response
 from services.gateway.edge.rest import Rest
+from services.tracing.durations import Durations
 from services.tracing.spans import Tracer
 from tests.spans import Kept
 
@@ -25,7 +27,7 @@ class Players:
     def __init__(self) -> None:
         self.asked: list[Any] = []
 
-    async def authenticate(self, credential: str) -> str:
+    async def authenticate(self, credential: str, scope: str) -> str:
         return credential
 
     async def round(self, *, token: str, operator: str, request: Any) -> gateway_pb2.GetRoundResponse:
@@ -59,8 +61,21 @@ def spans(monkeypatch: pytest.MonkeyPatch) -> Kept:
 
 async def ask(players: Any, method: str, target: str, **fields: Any) -> Response:
     """What the request is answered."""
-    rest = Rest(operators=players, players=players, rounds=players)
+    rest = Rest(door_to(players))
     return await rest.answer(Request(method, target, **{"headers": TOKEN, **fields}))
+
+
+def door_to(players: Any) -> Door:
+    """To these and nothing else."""
+    return Door(
+        operators=players,
+        players=players,
+        rounds=players,
+        back_office=players,
+        limits=players,
+        explanations=players,
+        client_events=players,
+    )
 
 
 def told(response: Response) -> dict[str, Any]:
@@ -75,7 +90,7 @@ def told(response: Response) -> dict[str, Any]:
     "target, round_id",
     [
         ("/v1/rounds/abc", "abc"),
-        ("/v1/rounds/abc?x=1", "abc"),
+        ("/v1/rounds/abc?", "abc"),
         ("/v1/rounds/a%20b", "a b"),
         ("/v1/rounds/%C3%A9", "é"),
         ("/v1/rounds/a%3Fb", "a?b"),
@@ -105,13 +120,29 @@ async def test_bytes_that_are_no_utf_8_are_no_player(players: Players) -> None:
     [
         ("", 0, ""),
         ("?page_size=7&page_token=a%2Bb", 7, "a+b"),
-        ("?page_size=7&page_size=8", 8, ""),
         ("?page_token=", 0, ""),
     ],
 )
 async def test_a_query_is_read(players: Players, query: str, page_size: int, page_token: str) -> None:
     assert (await ask(players, "GET", f"/v1/rounds{query}")).status == 200
     assert [(asked.page_size, asked.page_token) for asked in players.asked] == [(page_size, page_token)]
+
+
+@pytest.mark.parametrize(
+    "target, field",
+    [
+        ("/v1/rounds?page_sise=7", "page_sise"),
+        ("/v1/rounds?page_size=7&page_size=8", "page_size"),
+        ("/v1/rounds?page_size=7&=", ""),
+        ("/v1/rounds/abc?round_id=def", "round_id"),
+        ("/v1/balance?time=2026-11-30T12:00:00Z", "time"),
+    ],
+)
+async def test_a_query_that_would_not_be_obeyed_is_refused(players: Players, target: str, field: str) -> None:
+    refused = await ask(players, "GET", target)
+    assert refused.status == 400
+    assert json.loads(refused.body)["metadata"]["field"] == field
+    assert not players.asked
 
 
 @pytest.mark.parametrize(
@@ -168,6 +199,27 @@ async def test_a_refused_request_reaches_nothing_and_has_its_route_s_span(
     assert (span.name, f"{span.context.trace_id:032x}") == ("GET /v1/rounds/{round_id}", TRACEPARENT[3:35])
     assert span.attributes["http.response.status_code"] == 413
     assert span.attributes["reelmesh.error.reason"] == "BODY_TOO_LARGE"
+
+
+async def test_requests_are_counted_by_route_and_status_and_lead_to_their_trace(
+    players: Players, spans: Kept, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    requests = Durations("x", ["method", "route", "status", "error", "scheme"])
+    monkeypatch.setattr(telemetry, "http_requests", requests)
+    for method, target in (("GET", "/v1/rounds/abc"), ("GET", "/v1/no"), ("BREW", "/v1/no"), ("", "")):
+        await ask(players, method, target)
+    await ask(players, "GET", "/v1/no", scheme="https")
+    points: Any = requests.collect().data.data_points
+    counted = {tuple(point.attributes.values()) for point in points}
+    assert counted == {
+        ("GET", "/v1/rounds/{round_id}", 200, "http"),
+        ("GET", 404, "http"),
+        ("_OTHER", 404, "http"),
+        ("GET", 404, "https"),
+    }
+    traced = {span.context.trace_id for span in spans.finished}
+    assert {exemplar.trace_id for point in points for exemplar in point.exemplars} <= traced
+    assert "BREW" not in {span.name for span in spans.finished}
 
 
 async def test_what_is_no_request_at_all_has_a_span(players: Players, spans: Kept) -> None:

@@ -10,7 +10,7 @@ from reelmesh.type.v1 import account_kind_pb2, money_pb2
 from services.common.errors import DomainError
 from services.session import store
 from services.session.messages import parse_launch, parse_spin
-from services.session.sessions import SESSION_LIFE_MS_DEFAULT, launch_code, secret_hash
+from services.session.sessions import launch_code, secret_hash
 
 REQUEST_ID = "018f0000-0000-7000-8000-000000000001"
 
@@ -34,7 +34,7 @@ def usd(amount_minor: int, currency_code: str = "USD") -> money_pb2.Money:
 def test_what_is_absent_gets_its_documented_default() -> None:
     launch = parse_launch(create_request())
     assert (launch.language_code, launch.jurisdiction, launch.stake_max_minor) == ("en", "", None)
-    assert (launch.cycle_min_ms, launch.session_life_ms) == (0, SESSION_LIFE_MS_DEFAULT)
+    assert (launch.cycle_min_ms, launch.session_life_ms) == (0, None)
 
 
 def test_a_fraction_of_a_millisecond_makes_a_cycle_longer_never_shorter() -> None:

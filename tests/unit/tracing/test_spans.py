@@ -12,7 +12,7 @@ from opentelemetry.util.types import AttributeValue
 
 from services.common import telemetry
 from services.tracing.otlp import SCOPE, encode
-from services.tracing.spans import KEEP, Dropped, Span, Tracer
+from services.tracing.spans import Dropped, Span, Tracer
 from tests.spans import Kept
 
 RESOURCE = Resource({"service.name": "wallet", "service.version": "1"}, "https://example.org/schema")
@@ -96,7 +96,7 @@ def test_what_is_marked_is_kept_in_a_dropped_trace() -> None:
     kept, dropped = Kept(), SpanContext(5, 6, is_remote=True)
     tracer = Tracer(1, kept)
     tracer.start("dropped", parent=dropped).end()
-    tracer.start("kept", parent=dropped, attributes={KEEP: "void"}).end()
+    tracer.start("kept", parent=dropped, keep=True).end()
     assert [span.name for span in kept.finished] == ["kept"]
 
 

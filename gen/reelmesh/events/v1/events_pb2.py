@@ -25,25 +25,67 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1freelmesh/events/v1/events.proto\x12\x12reelmesh.events.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa4\x02\n\x05\x45vent\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\x12\n\nevent_type\x18\x02 \x01(\t\x12\x13\n\x0boperator_id\x18\x03 \x01(\t\x12\x12\n\naccount_id\x18\x04 \x01(\x03\x12\x17\n\x0f\x61\x63\x63ount_version\x18\x05 \x01(\x03\x12\x12\n\nsession_id\x18\x06 \x01(\t\x12\x10\n\x08round_id\x18\x07 \x01(\t\x12.\n\nevent_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0cpayload_json\x18\t \x01(\x0c\x12\x13\n\x0btraceparent\x18\n \x01(\t\x12\x0e\n\x06source\x18\x0b \x01(\t\x12\x10\n\x08\x62\x61tch_no\x18\x0c \x01(\x03\x12\x10\n\x08position\x18\r \x01(\x03\"I\n\nEventBatch\x12\x10\n\x08\x62\x61tch_no\x18\x01 \x01(\x03\x12)\n\x06\x65vents\x18\x02 \x03(\x0b\x32\x19.reelmesh.events.v1.Event\"@\n\rAppendRequest\x12/\n\x07\x62\x61tches\x18\x01 \x03(\x0b\x32\x1e.reelmesh.events.v1.EventBatch\"\'\n\x0e\x41ppendResponse\x12\x15\n\rbatch_no_last\x18\x01 \x01(\x03\"\x9d\x01\n\x11ListEventsRequest\x12\x13\n\x0boperator_id\x18\x01 \x01(\t\x12\x12\n\naccount_id\x18\x02 \x01(\x03\x12\x12\n\nsession_id\x18\x03 \x01(\t\x12\x10\n\x08round_id\x18\x04 \x01(\t\x12\x12\n\nevent_type\x18\x05 \x01(\t\x12\x11\n\tpage_size\x18\x06 \x01(\x05\x12\x12\n\npage_token\x18\x07 \x01(\t\"X\n\x12ListEventsResponse\x12)\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x19.reelmesh.events.v1.Event\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\xbc\x01\n\x0c\x45ventService\x12O\n\x06\x41ppend\x12!.reelmesh.events.v1.AppendRequest\x1a\".reelmesh.events.v1.AppendResponse\x12[\n\nListEvents\x12%.reelmesh.events.v1.ListEventsRequest\x1a&.reelmesh.events.v1.ListEventsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1freelmesh/events/v1/events.proto\x12\x12reelmesh.events.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe8\x02\n\x05\x45vent\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\x12\n\nevent_type\x18\x02 \x01(\t\x12\x13\n\x0boperator_id\x18\x03 \x01(\t\x12\x12\n\naccount_id\x18\x04 \x01(\x03\x12\x17\n\x0f\x61\x63\x63ount_version\x18\x05 \x01(\x03\x12\x12\n\nsession_id\x18\x06 \x01(\t\x12\x10\n\x08round_id\x18\x07 \x01(\t\x12.\n\nevent_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0cpayload_json\x18\t \x01(\x0c\x12\x13\n\x0btraceparent\x18\n \x01(\t\x12\x0e\n\x06source\x18\x0b \x01(\t\x12\x10\n\x08\x62\x61tch_no\x18\x0c \x01(\x03\x12\x10\n\x08position\x18\r \x01(\x03\x12\x11\n\tplayer_id\x18\x0e \x01(\t\x12/\n\x0b\x61ppend_time\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"I\n\nEventBatch\x12\x10\n\x08\x62\x61tch_no\x18\x01 \x01(\x03\x12)\n\x06\x65vents\x18\x02 \x03(\x0b\x32\x19.reelmesh.events.v1.Event\"@\n\rAppendRequest\x12/\n\x07\x62\x61tches\x18\x01 \x03(\x0b\x32\x1e.reelmesh.events.v1.EventBatch\"\'\n\x0e\x41ppendResponse\x12\x15\n\rbatch_no_last\x18\x01 \x01(\x03\"\xac\x02\n\x11ListEventsRequest\x12\x13\n\x0boperator_id\x18\x01 \x01(\t\x12\x12\n\naccount_id\x18\x02 \x01(\x03\x12\x12\n\nsession_id\x18\x03 \x01(\t\x12\x10\n\x08round_id\x18\x04 \x01(\t\x12\x12\n\nevent_type\x18\x05 \x01(\t\x12\x11\n\tpage_size\x18\x06 \x01(\x05\x12\x12\n\npage_token\x18\x07 \x01(\t\x12\x11\n\tplayer_id\x18\x08 \x01(\t\x12\x35\n\x11\x61ppend_time_start\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x33\n\x0f\x61ppend_time_end\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06source\x18\x0b \x01(\t\"\x90\x01\n\x12ListEventsResponse\x12)\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x19.reelmesh.events.v1.Event\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x36\n\x12\x61ppend_time_oldest\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xd0\x01\n\x10SubscribeRequest\x12\x13\n\x0boperator_id\x18\x01 \x01(\t\x12\x13\n\x0b\x65vent_types\x18\x02 \x03(\t\x12\x11\n\tplayer_id\x18\x03 \x01(\t\x12\x12\n\naccount_id\x18\x04 \x01(\x03\x12\x12\n\nsession_id\x18\x05 \x01(\t\x12\x10\n\x08round_id\x18\x06 \x01(\t\x12\x0e\n\x06\x63ursor\x18\x07 \x01(\t\x12\x35\n\x11\x61ppend_time_start\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"N\n\x11SubscribeResponse\x12)\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x19.reelmesh.events.v1.Event\x12\x0e\n\x06\x63ursor\x18\x02 \x01(\t\"\x9e\x02\n\x07Webhook\x12\x12\n\nwebhook_id\x18\x01 \x01(\t\x12\x0b\n\x03url\x18\x02 \x01(\t\x12\x13\n\x0b\x65vent_types\x18\x03 \x03(\t\x12/\n\x05state\x18\x04 \x01(\x0e\x32 .reelmesh.events.v1.WebhookState\x12\x10\n\x08position\x18\x05 \x01(\x03\x12\x10\n\x08\x61ttempts\x18\x06 \x01(\x05\x12\x12\n\nlast_error\x18\x07 \x01(\t\x12-\n\tnext_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0c\x64\x65\x61\x64_letters\x18\t \x01(\x03\x12/\n\x0b\x63reate_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"q\n\x14\x43reateWebhookRequest\x12\x13\n\x0boperator_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x0b\n\x03url\x18\x03 \x01(\t\x12\x13\n\x0b\x65vent_types\x18\x04 \x03(\t\x12\x0e\n\x06secret\x18\x05 \x01(\t\"E\n\x15\x43reateWebhookResponse\x12,\n\x07webhook\x18\x01 \x01(\x0b\x32\x1b.reelmesh.events.v1.Webhook\"*\n\x13ListWebhooksRequest\x12\x13\n\x0boperator_id\x18\x01 \x01(\t\"E\n\x14ListWebhooksResponse\x12-\n\x08webhooks\x18\x01 \x03(\x0b\x32\x1b.reelmesh.events.v1.Webhook\"U\n\x1aRotateWebhookSecretRequest\x12\x13\n\x0boperator_id\x18\x01 \x01(\t\x12\x12\n\nwebhook_id\x18\x02 \x01(\t\x12\x0e\n\x06secret\x18\x03 \x01(\t\"K\n\x1bRotateWebhookSecretResponse\x12,\n\x07webhook\x18\x01 \x01(\x0b\x32\x1b.reelmesh.events.v1.Webhook\">\n\x13PauseWebhookRequest\x12\x13\n\x0boperator_id\x18\x01 \x01(\t\x12\x12\n\nwebhook_id\x18\x02 \x01(\t\"D\n\x14PauseWebhookResponse\x12,\n\x07webhook\x18\x01 \x01(\x0b\x32\x1b.reelmesh.events.v1.Webhook\"?\n\x14ResumeWebhookRequest\x12\x13\n\x0boperator_id\x18\x01 \x01(\t\x12\x12\n\nwebhook_id\x18\x02 \x01(\t\"E\n\x15ResumeWebhookResponse\x12,\n\x07webhook\x18\x01 \x01(\x0b\x32\x1b.reelmesh.events.v1.Webhook\"?\n\x14\x44\x65leteWebhookRequest\x12\x13\n\x0boperator_id\x18\x01 \x01(\t\x12\x12\n\nwebhook_id\x18\x02 \x01(\t\"\x17\n\x15\x44\x65leteWebhookResponse\"\xa1\x01\n\nDeadLetter\x12(\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x19.reelmesh.events.v1.Event\x12\x10\n\x08\x61ttempts\x18\x02 \x01(\x05\x12\x12\n\nlast_error\x18\x03 \x01(\t\x12-\n\tdead_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0credelivering\x18\x05 \x01(\x08\"h\n\x16ListDeadLettersRequest\x12\x13\n\x0boperator_id\x18\x01 \x01(\t\x12\x12\n\nwebhook_id\x18\x02 \x01(\t\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\"h\n\x17ListDeadLettersResponse\x12\x34\n\x0c\x64\x65\x61\x64_letters\x18\x01 \x03(\x0b\x32\x1e.reelmesh.events.v1.DeadLetter\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"Y\n\x1bRedeliverDeadLettersRequest\x12\x13\n\x0boperator_id\x18\x01 \x01(\t\x12\x12\n\nwebhook_id\x18\x02 \x01(\t\x12\x11\n\tevent_ids\x18\x03 \x03(\t\"4\n\x1cRedeliverDeadLettersResponse\x12\x14\n\x0c\x64\x65\x61\x64_letters\x18\x01 \x01(\x03*a\n\x0cWebhookState\x12\x1d\n\x19WEBHOOK_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14WEBHOOK_STATE_ACTIVE\x10\x01\x12\x18\n\x14WEBHOOK_STATE_PAUSED\x10\x02\x32\xef\x08\n\x0c\x45ventService\x12O\n\x06\x41ppend\x12!.reelmesh.events.v1.AppendRequest\x1a\".reelmesh.events.v1.AppendResponse\x12[\n\nListEvents\x12%.reelmesh.events.v1.ListEventsRequest\x1a&.reelmesh.events.v1.ListEventsResponse\x12Z\n\tSubscribe\x12$.reelmesh.events.v1.SubscribeRequest\x1a%.reelmesh.events.v1.SubscribeResponse0\x01\x12\x64\n\rCreateWebhook\x12(.reelmesh.events.v1.CreateWebhookRequest\x1a).reelmesh.events.v1.CreateWebhookResponse\x12\x61\n\x0cListWebhooks\x12\'.reelmesh.events.v1.ListWebhooksRequest\x1a(.reelmesh.events.v1.ListWebhooksResponse\x12v\n\x13RotateWebhookSecret\x12..reelmesh.events.v1.RotateWebhookSecretRequest\x1a/.reelmesh.events.v1.RotateWebhookSecretResponse\x12\x61\n\x0cPauseWebhook\x12\'.reelmesh.events.v1.PauseWebhookRequest\x1a(.reelmesh.events.v1.PauseWebhookResponse\x12\x64\n\rResumeWebhook\x12(.reelmesh.events.v1.ResumeWebhookRequest\x1a).reelmesh.events.v1.ResumeWebhookResponse\x12\x64\n\rDeleteWebhook\x12(.reelmesh.events.v1.DeleteWebhookRequest\x1a).reelmesh.events.v1.DeleteWebhookResponse\x12j\n\x0fListDeadLetters\x12*.reelmesh.events.v1.ListDeadLettersRequest\x1a+.reelmesh.events.v1.ListDeadLettersResponse\x12y\n\x14RedeliverDeadLetters\x12/.reelmesh.events.v1.RedeliverDeadLettersRequest\x1a\x30.reelmesh.events.v1.RedeliverDeadLettersResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'reelmesh.events.v1.events_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_WEBHOOKSTATE']._serialized_start=3009
+  _globals['_WEBHOOKSTATE']._serialized_end=3106
   _globals['_EVENT']._serialized_start=89
-  _globals['_EVENT']._serialized_end=381
-  _globals['_EVENTBATCH']._serialized_start=383
-  _globals['_EVENTBATCH']._serialized_end=456
-  _globals['_APPENDREQUEST']._serialized_start=458
-  _globals['_APPENDREQUEST']._serialized_end=522
-  _globals['_APPENDRESPONSE']._serialized_start=524
-  _globals['_APPENDRESPONSE']._serialized_end=563
-  _globals['_LISTEVENTSREQUEST']._serialized_start=566
-  _globals['_LISTEVENTSREQUEST']._serialized_end=723
-  _globals['_LISTEVENTSRESPONSE']._serialized_start=725
-  _globals['_LISTEVENTSRESPONSE']._serialized_end=813
-  _globals['_EVENTSERVICE']._serialized_start=816
-  _globals['_EVENTSERVICE']._serialized_end=1004
+  _globals['_EVENT']._serialized_end=449
+  _globals['_EVENTBATCH']._serialized_start=451
+  _globals['_EVENTBATCH']._serialized_end=524
+  _globals['_APPENDREQUEST']._serialized_start=526
+  _globals['_APPENDREQUEST']._serialized_end=590
+  _globals['_APPENDRESPONSE']._serialized_start=592
+  _globals['_APPENDRESPONSE']._serialized_end=631
+  _globals['_LISTEVENTSREQUEST']._serialized_start=634
+  _globals['_LISTEVENTSREQUEST']._serialized_end=934
+  _globals['_LISTEVENTSRESPONSE']._serialized_start=937
+  _globals['_LISTEVENTSRESPONSE']._serialized_end=1081
+  _globals['_SUBSCRIBEREQUEST']._serialized_start=1084
+  _globals['_SUBSCRIBEREQUEST']._serialized_end=1292
+  _globals['_SUBSCRIBERESPONSE']._serialized_start=1294
+  _globals['_SUBSCRIBERESPONSE']._serialized_end=1372
+  _globals['_WEBHOOK']._serialized_start=1375
+  _globals['_WEBHOOK']._serialized_end=1661
+  _globals['_CREATEWEBHOOKREQUEST']._serialized_start=1663
+  _globals['_CREATEWEBHOOKREQUEST']._serialized_end=1776
+  _globals['_CREATEWEBHOOKRESPONSE']._serialized_start=1778
+  _globals['_CREATEWEBHOOKRESPONSE']._serialized_end=1847
+  _globals['_LISTWEBHOOKSREQUEST']._serialized_start=1849
+  _globals['_LISTWEBHOOKSREQUEST']._serialized_end=1891
+  _globals['_LISTWEBHOOKSRESPONSE']._serialized_start=1893
+  _globals['_LISTWEBHOOKSRESPONSE']._serialized_end=1962
+  _globals['_ROTATEWEBHOOKSECRETREQUEST']._serialized_start=1964
+  _globals['_ROTATEWEBHOOKSECRETREQUEST']._serialized_end=2049
+  _globals['_ROTATEWEBHOOKSECRETRESPONSE']._serialized_start=2051
+  _globals['_ROTATEWEBHOOKSECRETRESPONSE']._serialized_end=2126
+  _globals['_PAUSEWEBHOOKREQUEST']._serialized_start=2128
+  _globals['_PAUSEWEBHOOKREQUEST']._serialized_end=2190
+  _globals['_PAUSEWEBHOOKRESPONSE']._serialized_start=2192
+  _globals['_PAUSEWEBHOOKRESPONSE']._serialized_end=2260
+  _globals['_RESUMEWEBHOOKREQUEST']._serialized_start=2262
+  _globals['_RESUMEWEBHOOKREQUEST']._serialized_end=2325
+  _globals['_RESUMEWEBHOOKRESPONSE']._serialized_start=2327
+  _globals['_RESUMEWEBHOOKRESPONSE']._serialized_end=2396
+  _globals['_DELETEWEBHOOKREQUEST']._serialized_start=2398
+  _globals['_DELETEWEBHOOKREQUEST']._serialized_end=2461
+  _globals['_DELETEWEBHOOKRESPONSE']._serialized_start=2463
+  _globals['_DELETEWEBHOOKRESPONSE']._serialized_end=2486
+  _globals['_DEADLETTER']._serialized_start=2489
+  _globals['_DEADLETTER']._serialized_end=2650
+  _globals['_LISTDEADLETTERSREQUEST']._serialized_start=2652
+  _globals['_LISTDEADLETTERSREQUEST']._serialized_end=2756
+  _globals['_LISTDEADLETTERSRESPONSE']._serialized_start=2758
+  _globals['_LISTDEADLETTERSRESPONSE']._serialized_end=2862
+  _globals['_REDELIVERDEADLETTERSREQUEST']._serialized_start=2864
+  _globals['_REDELIVERDEADLETTERSREQUEST']._serialized_end=2953
+  _globals['_REDELIVERDEADLETTERSRESPONSE']._serialized_start=2955
+  _globals['_REDELIVERDEADLETTERSRESPONSE']._serialized_end=3007
+  _globals['_EVENTSERVICE']._serialized_start=3109
+  _globals['_EVENTSERVICE']._serialized_end=4244
 # @@protoc_insertion_point(module_scope)

@@ -45,6 +45,51 @@ class EventServiceStub:
                 request_serializer=reelmesh_dot_events_dot_v1_dot_events__pb2.ListEventsRequest.SerializeToString,
                 response_deserializer=reelmesh_dot_events_dot_v1_dot_events__pb2.ListEventsResponse.FromString,
                 _registered_method=True)
+        self.Subscribe = channel.unary_stream(
+                '/reelmesh.events.v1.EventService/Subscribe',
+                request_serializer=reelmesh_dot_events_dot_v1_dot_events__pb2.SubscribeRequest.SerializeToString,
+                response_deserializer=reelmesh_dot_events_dot_v1_dot_events__pb2.SubscribeResponse.FromString,
+                _registered_method=True)
+        self.CreateWebhook = channel.unary_unary(
+                '/reelmesh.events.v1.EventService/CreateWebhook',
+                request_serializer=reelmesh_dot_events_dot_v1_dot_events__pb2.CreateWebhookRequest.SerializeToString,
+                response_deserializer=reelmesh_dot_events_dot_v1_dot_events__pb2.CreateWebhookResponse.FromString,
+                _registered_method=True)
+        self.ListWebhooks = channel.unary_unary(
+                '/reelmesh.events.v1.EventService/ListWebhooks',
+                request_serializer=reelmesh_dot_events_dot_v1_dot_events__pb2.ListWebhooksRequest.SerializeToString,
+                response_deserializer=reelmesh_dot_events_dot_v1_dot_events__pb2.ListWebhooksResponse.FromString,
+                _registered_method=True)
+        self.RotateWebhookSecret = channel.unary_unary(
+                '/reelmesh.events.v1.EventService/RotateWebhookSecret',
+                request_serializer=reelmesh_dot_events_dot_v1_dot_events__pb2.RotateWebhookSecretRequest.SerializeToString,
+                response_deserializer=reelmesh_dot_events_dot_v1_dot_events__pb2.RotateWebhookSecretResponse.FromString,
+                _registered_method=True)
+        self.PauseWebhook = channel.unary_unary(
+                '/reelmesh.events.v1.EventService/PauseWebhook',
+                request_serializer=reelmesh_dot_events_dot_v1_dot_events__pb2.PauseWebhookRequest.SerializeToString,
+                response_deserializer=reelmesh_dot_events_dot_v1_dot_events__pb2.PauseWebhookResponse.FromString,
+                _registered_method=True)
+        self.ResumeWebhook = channel.unary_unary(
+                '/reelmesh.events.v1.EventService/ResumeWebhook',
+                request_serializer=reelmesh_dot_events_dot_v1_dot_events__pb2.ResumeWebhookRequest.SerializeToString,
+                response_deserializer=reelmesh_dot_events_dot_v1_dot_events__pb2.ResumeWebhookResponse.FromString,
+                _registered_method=True)
+        self.DeleteWebhook = channel.unary_unary(
+                '/reelmesh.events.v1.EventService/DeleteWebhook',
+                request_serializer=reelmesh_dot_events_dot_v1_dot_events__pb2.DeleteWebhookRequest.SerializeToString,
+                response_deserializer=reelmesh_dot_events_dot_v1_dot_events__pb2.DeleteWebhookResponse.FromString,
+                _registered_method=True)
+        self.ListDeadLetters = channel.unary_unary(
+                '/reelmesh.events.v1.EventService/ListDeadLetters',
+                request_serializer=reelmesh_dot_events_dot_v1_dot_events__pb2.ListDeadLettersRequest.SerializeToString,
+                response_deserializer=reelmesh_dot_events_dot_v1_dot_events__pb2.ListDeadLettersResponse.FromString,
+                _registered_method=True)
+        self.RedeliverDeadLetters = channel.unary_unary(
+                '/reelmesh.events.v1.EventService/RedeliverDeadLetters',
+                request_serializer=reelmesh_dot_events_dot_v1_dot_events__pb2.RedeliverDeadLettersRequest.SerializeToString,
+                response_deserializer=reelmesh_dot_events_dot_v1_dot_events__pb2.RedeliverDeadLettersResponse.FromString,
+                _registered_method=True)
 
 
 class EventServiceServicer:
@@ -69,6 +114,86 @@ class EventServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Subscribe(self, request, context):
+        """Streams an operator's events, those stored already and those to come, in the order of their positions. A stream
+        ends with UNAVAILABLE when the server drains, and may end at any time: subscribe again with the last cursor that
+        you have dealt with. Nothing is left out; what was sent behind that cursor comes again.
+        Errors: INVALID_ARGUMENT/FIELD_INVALID
+        Errors: FAILED_PRECONDITION/CURSOR_EXPIRED
+        Errors: RESOURCE_EXHAUSTED/OVERLOADED
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateWebhook(self, request, context):
+        """Registers an address that is sent the operator's events from now on (docs/events.md). Idempotent on
+        (operator_id, request_id).
+        Errors: INVALID_ARGUMENT/FIELD_INVALID
+        Errors: ALREADY_EXISTS/ID_REUSED
+        Errors: FAILED_PRECONDITION/WEBHOOK_LIMIT_REACHED
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListWebhooks(self, request, context):
+        """Lists an operator's webhooks, oldest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RotateWebhookSecret(self, request, context):
+        """Signs a webhook's deliveries with another secret from now on, repeated ones too. Idempotent.
+        Errors: NOT_FOUND/WEBHOOK_NOT_FOUND
+        Errors: INVALID_ARGUMENT/FIELD_INVALID
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PauseWebhook(self, request, context):
+        """Stops a webhook's deliveries; what is stored meanwhile waits for it. Idempotent.
+        Errors: NOT_FOUND/WEBHOOK_NOT_FOUND
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ResumeWebhook(self, request, context):
+        """Goes on where a webhook was paused, at once. Idempotent.
+        Errors: NOT_FOUND/WEBHOOK_NOT_FOUND
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteWebhook(self, request, context):
+        """Forgets a webhook, its secret and its dead letters.
+        Errors: NOT_FOUND/WEBHOOK_NOT_FOUND
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListDeadLetters(self, request, context):
+        """Lists the events that a webhook would not take, in the order of their positions.
+        Errors: NOT_FOUND/WEBHOOK_NOT_FOUND
+        Errors: INVALID_ARGUMENT/PAGE_TOKEN_INVALID
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RedeliverDeadLetters(self, request, context):
+        """Has dead letters sent once more, one by one, and forgotten when they are taken. Idempotent.
+        Errors: NOT_FOUND/WEBHOOK_NOT_FOUND
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_EventServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -81,6 +206,51 @@ def add_EventServiceServicer_to_server(servicer, server):
                     servicer.ListEvents,
                     request_deserializer=reelmesh_dot_events_dot_v1_dot_events__pb2.ListEventsRequest.FromString,
                     response_serializer=reelmesh_dot_events_dot_v1_dot_events__pb2.ListEventsResponse.SerializeToString,
+            ),
+            'Subscribe': grpc.unary_stream_rpc_method_handler(
+                    servicer.Subscribe,
+                    request_deserializer=reelmesh_dot_events_dot_v1_dot_events__pb2.SubscribeRequest.FromString,
+                    response_serializer=reelmesh_dot_events_dot_v1_dot_events__pb2.SubscribeResponse.SerializeToString,
+            ),
+            'CreateWebhook': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateWebhook,
+                    request_deserializer=reelmesh_dot_events_dot_v1_dot_events__pb2.CreateWebhookRequest.FromString,
+                    response_serializer=reelmesh_dot_events_dot_v1_dot_events__pb2.CreateWebhookResponse.SerializeToString,
+            ),
+            'ListWebhooks': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListWebhooks,
+                    request_deserializer=reelmesh_dot_events_dot_v1_dot_events__pb2.ListWebhooksRequest.FromString,
+                    response_serializer=reelmesh_dot_events_dot_v1_dot_events__pb2.ListWebhooksResponse.SerializeToString,
+            ),
+            'RotateWebhookSecret': grpc.unary_unary_rpc_method_handler(
+                    servicer.RotateWebhookSecret,
+                    request_deserializer=reelmesh_dot_events_dot_v1_dot_events__pb2.RotateWebhookSecretRequest.FromString,
+                    response_serializer=reelmesh_dot_events_dot_v1_dot_events__pb2.RotateWebhookSecretResponse.SerializeToString,
+            ),
+            'PauseWebhook': grpc.unary_unary_rpc_method_handler(
+                    servicer.PauseWebhook,
+                    request_deserializer=reelmesh_dot_events_dot_v1_dot_events__pb2.PauseWebhookRequest.FromString,
+                    response_serializer=reelmesh_dot_events_dot_v1_dot_events__pb2.PauseWebhookResponse.SerializeToString,
+            ),
+            'ResumeWebhook': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResumeWebhook,
+                    request_deserializer=reelmesh_dot_events_dot_v1_dot_events__pb2.ResumeWebhookRequest.FromString,
+                    response_serializer=reelmesh_dot_events_dot_v1_dot_events__pb2.ResumeWebhookResponse.SerializeToString,
+            ),
+            'DeleteWebhook': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteWebhook,
+                    request_deserializer=reelmesh_dot_events_dot_v1_dot_events__pb2.DeleteWebhookRequest.FromString,
+                    response_serializer=reelmesh_dot_events_dot_v1_dot_events__pb2.DeleteWebhookResponse.SerializeToString,
+            ),
+            'ListDeadLetters': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListDeadLetters,
+                    request_deserializer=reelmesh_dot_events_dot_v1_dot_events__pb2.ListDeadLettersRequest.FromString,
+                    response_serializer=reelmesh_dot_events_dot_v1_dot_events__pb2.ListDeadLettersResponse.SerializeToString,
+            ),
+            'RedeliverDeadLetters': grpc.unary_unary_rpc_method_handler(
+                    servicer.RedeliverDeadLetters,
+                    request_deserializer=reelmesh_dot_events_dot_v1_dot_events__pb2.RedeliverDeadLettersRequest.FromString,
+                    response_serializer=reelmesh_dot_events_dot_v1_dot_events__pb2.RedeliverDeadLettersResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -138,6 +308,249 @@ class EventService:
             '/reelmesh.events.v1.EventService/ListEvents',
             reelmesh_dot_events_dot_v1_dot_events__pb2.ListEventsRequest.SerializeToString,
             reelmesh_dot_events_dot_v1_dot_events__pb2.ListEventsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Subscribe(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/reelmesh.events.v1.EventService/Subscribe',
+            reelmesh_dot_events_dot_v1_dot_events__pb2.SubscribeRequest.SerializeToString,
+            reelmesh_dot_events_dot_v1_dot_events__pb2.SubscribeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateWebhook(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/reelmesh.events.v1.EventService/CreateWebhook',
+            reelmesh_dot_events_dot_v1_dot_events__pb2.CreateWebhookRequest.SerializeToString,
+            reelmesh_dot_events_dot_v1_dot_events__pb2.CreateWebhookResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListWebhooks(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/reelmesh.events.v1.EventService/ListWebhooks',
+            reelmesh_dot_events_dot_v1_dot_events__pb2.ListWebhooksRequest.SerializeToString,
+            reelmesh_dot_events_dot_v1_dot_events__pb2.ListWebhooksResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RotateWebhookSecret(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/reelmesh.events.v1.EventService/RotateWebhookSecret',
+            reelmesh_dot_events_dot_v1_dot_events__pb2.RotateWebhookSecretRequest.SerializeToString,
+            reelmesh_dot_events_dot_v1_dot_events__pb2.RotateWebhookSecretResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PauseWebhook(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/reelmesh.events.v1.EventService/PauseWebhook',
+            reelmesh_dot_events_dot_v1_dot_events__pb2.PauseWebhookRequest.SerializeToString,
+            reelmesh_dot_events_dot_v1_dot_events__pb2.PauseWebhookResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResumeWebhook(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/reelmesh.events.v1.EventService/ResumeWebhook',
+            reelmesh_dot_events_dot_v1_dot_events__pb2.ResumeWebhookRequest.SerializeToString,
+            reelmesh_dot_events_dot_v1_dot_events__pb2.ResumeWebhookResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteWebhook(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/reelmesh.events.v1.EventService/DeleteWebhook',
+            reelmesh_dot_events_dot_v1_dot_events__pb2.DeleteWebhookRequest.SerializeToString,
+            reelmesh_dot_events_dot_v1_dot_events__pb2.DeleteWebhookResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListDeadLetters(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/reelmesh.events.v1.EventService/ListDeadLetters',
+            reelmesh_dot_events_dot_v1_dot_events__pb2.ListDeadLettersRequest.SerializeToString,
+            reelmesh_dot_events_dot_v1_dot_events__pb2.ListDeadLettersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RedeliverDeadLetters(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/reelmesh.events.v1.EventService/RedeliverDeadLetters',
+            reelmesh_dot_events_dot_v1_dot_events__pb2.RedeliverDeadLettersRequest.SerializeToString,
+            reelmesh_dot_events_dot_v1_dot_events__pb2.RedeliverDeadLettersResponse.FromString,
             options,
             channel_credentials,
             insecure,

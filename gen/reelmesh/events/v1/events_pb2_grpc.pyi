@@ -43,6 +43,49 @@ class EventServiceStub:
     """Lists events in the order they were stored, per account by account_version.
     Errors: INVALID_ARGUMENT/PAGE_TOKEN_INVALID
     """
+    Subscribe: _grpc.UnaryStreamMultiCallable[_events_pb2.SubscribeRequest, _events_pb2.SubscribeResponse]
+    """Streams an operator's events, those stored already and those to come, in the order of their positions. A stream
+    ends with UNAVAILABLE when the server drains, and may end at any time: subscribe again with the last cursor that
+    you have dealt with. Nothing is left out; what was sent behind that cursor comes again.
+    Errors: INVALID_ARGUMENT/FIELD_INVALID
+    Errors: FAILED_PRECONDITION/CURSOR_EXPIRED
+    Errors: RESOURCE_EXHAUSTED/OVERLOADED
+    """
+    CreateWebhook: _grpc.UnaryUnaryMultiCallable[_events_pb2.CreateWebhookRequest, _events_pb2.CreateWebhookResponse]
+    """Registers an address that is sent the operator's events from now on (docs/events.md). Idempotent on
+    (operator_id, request_id).
+    Errors: INVALID_ARGUMENT/FIELD_INVALID
+    Errors: ALREADY_EXISTS/ID_REUSED
+    Errors: FAILED_PRECONDITION/WEBHOOK_LIMIT_REACHED
+    """
+    ListWebhooks: _grpc.UnaryUnaryMultiCallable[_events_pb2.ListWebhooksRequest, _events_pb2.ListWebhooksResponse]
+    """Lists an operator's webhooks, oldest first."""
+    RotateWebhookSecret: _grpc.UnaryUnaryMultiCallable[_events_pb2.RotateWebhookSecretRequest, _events_pb2.RotateWebhookSecretResponse]
+    """Signs a webhook's deliveries with another secret from now on, repeated ones too. Idempotent.
+    Errors: NOT_FOUND/WEBHOOK_NOT_FOUND
+    Errors: INVALID_ARGUMENT/FIELD_INVALID
+    """
+    PauseWebhook: _grpc.UnaryUnaryMultiCallable[_events_pb2.PauseWebhookRequest, _events_pb2.PauseWebhookResponse]
+    """Stops a webhook's deliveries; what is stored meanwhile waits for it. Idempotent.
+    Errors: NOT_FOUND/WEBHOOK_NOT_FOUND
+    """
+    ResumeWebhook: _grpc.UnaryUnaryMultiCallable[_events_pb2.ResumeWebhookRequest, _events_pb2.ResumeWebhookResponse]
+    """Goes on where a webhook was paused, at once. Idempotent.
+    Errors: NOT_FOUND/WEBHOOK_NOT_FOUND
+    """
+    DeleteWebhook: _grpc.UnaryUnaryMultiCallable[_events_pb2.DeleteWebhookRequest, _events_pb2.DeleteWebhookResponse]
+    """Forgets a webhook, its secret and its dead letters.
+    Errors: NOT_FOUND/WEBHOOK_NOT_FOUND
+    """
+    ListDeadLetters: _grpc.UnaryUnaryMultiCallable[_events_pb2.ListDeadLettersRequest, _events_pb2.ListDeadLettersResponse]
+    """Lists the events that a webhook would not take, in the order of their positions.
+    Errors: NOT_FOUND/WEBHOOK_NOT_FOUND
+    Errors: INVALID_ARGUMENT/PAGE_TOKEN_INVALID
+    """
+    RedeliverDeadLetters: _grpc.UnaryUnaryMultiCallable[_events_pb2.RedeliverDeadLettersRequest, _events_pb2.RedeliverDeadLettersResponse]
+    """Has dead letters sent once more, one by one, and forgotten when they are taken. Idempotent.
+    Errors: NOT_FOUND/WEBHOOK_NOT_FOUND
+    """
 
 @_typing.type_check_only
 class EventServiceAsyncStub(EventServiceStub):
@@ -58,6 +101,49 @@ class EventServiceAsyncStub(EventServiceStub):
     ListEvents: _aio.UnaryUnaryMultiCallable[_events_pb2.ListEventsRequest, _events_pb2.ListEventsResponse]  # type: ignore[assignment]
     """Lists events in the order they were stored, per account by account_version.
     Errors: INVALID_ARGUMENT/PAGE_TOKEN_INVALID
+    """
+    Subscribe: _aio.UnaryStreamMultiCallable[_events_pb2.SubscribeRequest, _events_pb2.SubscribeResponse]  # type: ignore[assignment]
+    """Streams an operator's events, those stored already and those to come, in the order of their positions. A stream
+    ends with UNAVAILABLE when the server drains, and may end at any time: subscribe again with the last cursor that
+    you have dealt with. Nothing is left out; what was sent behind that cursor comes again.
+    Errors: INVALID_ARGUMENT/FIELD_INVALID
+    Errors: FAILED_PRECONDITION/CURSOR_EXPIRED
+    Errors: RESOURCE_EXHAUSTED/OVERLOADED
+    """
+    CreateWebhook: _aio.UnaryUnaryMultiCallable[_events_pb2.CreateWebhookRequest, _events_pb2.CreateWebhookResponse]  # type: ignore[assignment]
+    """Registers an address that is sent the operator's events from now on (docs/events.md). Idempotent on
+    (operator_id, request_id).
+    Errors: INVALID_ARGUMENT/FIELD_INVALID
+    Errors: ALREADY_EXISTS/ID_REUSED
+    Errors: FAILED_PRECONDITION/WEBHOOK_LIMIT_REACHED
+    """
+    ListWebhooks: _aio.UnaryUnaryMultiCallable[_events_pb2.ListWebhooksRequest, _events_pb2.ListWebhooksResponse]  # type: ignore[assignment]
+    """Lists an operator's webhooks, oldest first."""
+    RotateWebhookSecret: _aio.UnaryUnaryMultiCallable[_events_pb2.RotateWebhookSecretRequest, _events_pb2.RotateWebhookSecretResponse]  # type: ignore[assignment]
+    """Signs a webhook's deliveries with another secret from now on, repeated ones too. Idempotent.
+    Errors: NOT_FOUND/WEBHOOK_NOT_FOUND
+    Errors: INVALID_ARGUMENT/FIELD_INVALID
+    """
+    PauseWebhook: _aio.UnaryUnaryMultiCallable[_events_pb2.PauseWebhookRequest, _events_pb2.PauseWebhookResponse]  # type: ignore[assignment]
+    """Stops a webhook's deliveries; what is stored meanwhile waits for it. Idempotent.
+    Errors: NOT_FOUND/WEBHOOK_NOT_FOUND
+    """
+    ResumeWebhook: _aio.UnaryUnaryMultiCallable[_events_pb2.ResumeWebhookRequest, _events_pb2.ResumeWebhookResponse]  # type: ignore[assignment]
+    """Goes on where a webhook was paused, at once. Idempotent.
+    Errors: NOT_FOUND/WEBHOOK_NOT_FOUND
+    """
+    DeleteWebhook: _aio.UnaryUnaryMultiCallable[_events_pb2.DeleteWebhookRequest, _events_pb2.DeleteWebhookResponse]  # type: ignore[assignment]
+    """Forgets a webhook, its secret and its dead letters.
+    Errors: NOT_FOUND/WEBHOOK_NOT_FOUND
+    """
+    ListDeadLetters: _aio.UnaryUnaryMultiCallable[_events_pb2.ListDeadLettersRequest, _events_pb2.ListDeadLettersResponse]  # type: ignore[assignment]
+    """Lists the events that a webhook would not take, in the order of their positions.
+    Errors: NOT_FOUND/WEBHOOK_NOT_FOUND
+    Errors: INVALID_ARGUMENT/PAGE_TOKEN_INVALID
+    """
+    RedeliverDeadLetters: _aio.UnaryUnaryMultiCallable[_events_pb2.RedeliverDeadLettersRequest, _events_pb2.RedeliverDeadLettersResponse]  # type: ignore[assignment]
+    """Has dead letters sent once more, one by one, and forgotten when they are taken. Idempotent.
+    Errors: NOT_FOUND/WEBHOOK_NOT_FOUND
     """
 
 class EventServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -83,6 +169,103 @@ class EventServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_events_pb2.ListEventsResponse, _abc.Awaitable[_events_pb2.ListEventsResponse]]:
         """Lists events in the order they were stored, per account by account_version.
         Errors: INVALID_ARGUMENT/PAGE_TOKEN_INVALID
+        """
+
+    @_abc_1.abstractmethod
+    def Subscribe(
+        self,
+        request: _events_pb2.SubscribeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_events_pb2.SubscribeResponse], _abc.AsyncIterator[_events_pb2.SubscribeResponse]]:
+        """Streams an operator's events, those stored already and those to come, in the order of their positions. A stream
+        ends with UNAVAILABLE when the server drains, and may end at any time: subscribe again with the last cursor that
+        you have dealt with. Nothing is left out; what was sent behind that cursor comes again.
+        Errors: INVALID_ARGUMENT/FIELD_INVALID
+        Errors: FAILED_PRECONDITION/CURSOR_EXPIRED
+        Errors: RESOURCE_EXHAUSTED/OVERLOADED
+        """
+
+    @_abc_1.abstractmethod
+    def CreateWebhook(
+        self,
+        request: _events_pb2.CreateWebhookRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_events_pb2.CreateWebhookResponse, _abc.Awaitable[_events_pb2.CreateWebhookResponse]]:
+        """Registers an address that is sent the operator's events from now on (docs/events.md). Idempotent on
+        (operator_id, request_id).
+        Errors: INVALID_ARGUMENT/FIELD_INVALID
+        Errors: ALREADY_EXISTS/ID_REUSED
+        Errors: FAILED_PRECONDITION/WEBHOOK_LIMIT_REACHED
+        """
+
+    @_abc_1.abstractmethod
+    def ListWebhooks(
+        self,
+        request: _events_pb2.ListWebhooksRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_events_pb2.ListWebhooksResponse, _abc.Awaitable[_events_pb2.ListWebhooksResponse]]:
+        """Lists an operator's webhooks, oldest first."""
+
+    @_abc_1.abstractmethod
+    def RotateWebhookSecret(
+        self,
+        request: _events_pb2.RotateWebhookSecretRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_events_pb2.RotateWebhookSecretResponse, _abc.Awaitable[_events_pb2.RotateWebhookSecretResponse]]:
+        """Signs a webhook's deliveries with another secret from now on, repeated ones too. Idempotent.
+        Errors: NOT_FOUND/WEBHOOK_NOT_FOUND
+        Errors: INVALID_ARGUMENT/FIELD_INVALID
+        """
+
+    @_abc_1.abstractmethod
+    def PauseWebhook(
+        self,
+        request: _events_pb2.PauseWebhookRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_events_pb2.PauseWebhookResponse, _abc.Awaitable[_events_pb2.PauseWebhookResponse]]:
+        """Stops a webhook's deliveries; what is stored meanwhile waits for it. Idempotent.
+        Errors: NOT_FOUND/WEBHOOK_NOT_FOUND
+        """
+
+    @_abc_1.abstractmethod
+    def ResumeWebhook(
+        self,
+        request: _events_pb2.ResumeWebhookRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_events_pb2.ResumeWebhookResponse, _abc.Awaitable[_events_pb2.ResumeWebhookResponse]]:
+        """Goes on where a webhook was paused, at once. Idempotent.
+        Errors: NOT_FOUND/WEBHOOK_NOT_FOUND
+        """
+
+    @_abc_1.abstractmethod
+    def DeleteWebhook(
+        self,
+        request: _events_pb2.DeleteWebhookRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_events_pb2.DeleteWebhookResponse, _abc.Awaitable[_events_pb2.DeleteWebhookResponse]]:
+        """Forgets a webhook, its secret and its dead letters.
+        Errors: NOT_FOUND/WEBHOOK_NOT_FOUND
+        """
+
+    @_abc_1.abstractmethod
+    def ListDeadLetters(
+        self,
+        request: _events_pb2.ListDeadLettersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_events_pb2.ListDeadLettersResponse, _abc.Awaitable[_events_pb2.ListDeadLettersResponse]]:
+        """Lists the events that a webhook would not take, in the order of their positions.
+        Errors: NOT_FOUND/WEBHOOK_NOT_FOUND
+        Errors: INVALID_ARGUMENT/PAGE_TOKEN_INVALID
+        """
+
+    @_abc_1.abstractmethod
+    def RedeliverDeadLetters(
+        self,
+        request: _events_pb2.RedeliverDeadLettersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_events_pb2.RedeliverDeadLettersResponse, _abc.Awaitable[_events_pb2.RedeliverDeadLettersResponse]]:
+        """Has dead letters sent once more, one by one, and forgotten when they are taken. Idempotent.
+        Errors: NOT_FOUND/WEBHOOK_NOT_FOUND
         """
 
 def add_EventServiceServicer_to_server(servicer: EventServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -25,6 +25,74 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _Evaluation:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _EvaluationEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Evaluation.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    EVALUATION_UNSPECIFIED: _Evaluation.ValueType  # 0
+    """Never sent."""
+    EVALUATION_LINES: _Evaluation.ValueType  # 1
+    """Runs on paylines."""
+    EVALUATION_WAYS: _Evaluation.ValueType  # 2
+    """Runs on neighbouring reels, all rows."""
+    EVALUATION_CLUSTERS: _Evaluation.ValueType  # 3
+    """Symbols side by side."""
+    EVALUATION_ANYWHERE: _Evaluation.ValueType  # 4
+    """Enough of a symbol, wherever they are."""
+
+class Evaluation(_Evaluation, metaclass=_EvaluationEnumTypeWrapper):
+    """What wins on a grid."""
+
+EVALUATION_UNSPECIFIED: Evaluation.ValueType  # 0
+"""Never sent."""
+EVALUATION_LINES: Evaluation.ValueType  # 1
+"""Runs on paylines."""
+EVALUATION_WAYS: Evaluation.ValueType  # 2
+"""Runs on neighbouring reels, all rows."""
+EVALUATION_CLUSTERS: Evaluation.ValueType  # 3
+"""Symbols side by side."""
+EVALUATION_ANYWHERE: Evaluation.ValueType  # 4
+"""Enough of a symbol, wherever they are."""
+Global___Evaluation: _TypeAlias = Evaluation  # noqa: Y015
+
+class _SymbolKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _SymbolKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SymbolKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    SYMBOL_KIND_UNSPECIFIED: _SymbolKind.ValueType  # 0
+    """Never sent."""
+    SYMBOL_KIND_REGULAR: _SymbolKind.ValueType  # 1
+    """Pays by its pays."""
+    SYMBOL_KIND_WILD: _SymbolKind.ValueType  # 2
+    """Stands in for regular symbols."""
+    SYMBOL_KIND_SCATTER: _SymbolKind.ValueType  # 3
+    """Counts anywhere; pays on the bet, awards free spins."""
+    SYMBOL_KIND_BONUS: _SymbolKind.ValueType  # 4
+    """Counts anywhere; triggers the pick."""
+    SYMBOL_KIND_COIN: _SymbolKind.ValueType  # 5
+    """Counts anywhere; triggers and fills hold-and-win."""
+
+class SymbolKind(_SymbolKind, metaclass=_SymbolKindEnumTypeWrapper):
+    """What a symbol does."""
+
+SYMBOL_KIND_UNSPECIFIED: SymbolKind.ValueType  # 0
+"""Never sent."""
+SYMBOL_KIND_REGULAR: SymbolKind.ValueType  # 1
+"""Pays by its pays."""
+SYMBOL_KIND_WILD: SymbolKind.ValueType  # 2
+"""Stands in for regular symbols."""
+SYMBOL_KIND_SCATTER: SymbolKind.ValueType  # 3
+"""Counts anywhere; pays on the bet, awards free spins."""
+SYMBOL_KIND_BONUS: SymbolKind.ValueType  # 4
+"""Counts anywhere; triggers the pick."""
+SYMBOL_KIND_COIN: SymbolKind.ValueType  # 5
+"""Counts anywhere; triggers and fills hold-and-win."""
+Global___SymbolKind: _TypeAlias = SymbolKind  # noqa: Y015
+
 class _RoundState:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -145,6 +213,8 @@ class Game(_message.Message):
     RTP_TARGET_FIELD_NUMBER: _builtins.int
     OFFERS_CHOICE_FIELD_NUMBER: _builtins.int
     BET_LADDERS_FIELD_NUMBER: _builtins.int
+    MODES_FIELD_NUMBER: _builtins.int
+    DISPLAY_FIELD_NUMBER: _builtins.int
     game_id: _builtins.str
     """Lower case with dashes."""
     game_version: _builtins.int
@@ -160,12 +230,20 @@ class Game(_message.Message):
     lines: _builtins.int
     """Number of lines."""
     rtp_target: _builtins.str
-    """Theoretical return to player as a decimal, "0.9542"."""
+    """Theoretical return to player of mode "base" as a decimal, "0.9542"."""
     offers_choice: _builtins.bool
     """Whether a win offers a gamble."""
     @_builtins.property
     def bet_ladders(self) -> _containers.RepeatedCompositeFieldContainer[Global___BetLadder]:
-        """The stakes that may be played, one ladder per currency."""
+        """The bets that may be played, one ladder per currency."""
+
+    @_builtins.property
+    def modes(self) -> _containers.RepeatedCompositeFieldContainer[Global___Mode]:
+        """The ways to play it, "base" first."""
+
+    @_builtins.property
+    def display(self) -> Global___Display:
+        """What a client draws it with; absent where the game does not tell (published outcome tables)."""
 
     def __init__(
         self,
@@ -180,14 +258,190 @@ class Game(_message.Message):
         rtp_target: _builtins.str = ...,
         offers_choice: _builtins.bool = ...,
         bet_ladders: _abc.Iterable[Global___BetLadder] | None = ...,
+        modes: _abc.Iterable[Global___Mode] | None = ...,
+        display: Global___Display | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["display", b"display"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bet_ladders", b"bet_ladders", "definition_hash", b"definition_hash", "display_name", b"display_name", "game_id", b"game_id", "game_version", b"game_version", "lines", b"lines", "offers_choice", b"offers_choice", "reels", b"reels", "rows", b"rows", "rtp_target", b"rtp_target"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bet_ladders", b"bet_ladders", "definition_hash", b"definition_hash", "display", b"display", "display_name", b"display_name", "game_id", b"game_id", "game_version", b"game_version", "lines", b"lines", "modes", b"modes", "offers_choice", b"offers_choice", "reels", b"reels", "rows", b"rows", "rtp_target", b"rtp_target"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Game: _TypeAlias = Game  # noqa: Y015
+
+@_typing.final
+class Display(_message.Message):
+    """What a client needs to show a game: no reels, no weights."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVALUATION_FIELD_NUMBER: _builtins.int
+    SYMBOLS_FIELD_NUMBER: _builtins.int
+    PAYLINES_FIELD_NUMBER: _builtins.int
+    COINS_FIELD_NUMBER: _builtins.int
+    MAX_WIN_MULTIPLE_FIELD_NUMBER: _builtins.int
+    RESPINS_FIELD_NUMBER: _builtins.int
+    CASCADES_FIELD_NUMBER: _builtins.int
+    AWARDS_FREE_SPINS_FIELD_NUMBER: _builtins.int
+    evaluation: Global___Evaluation.ValueType
+    """What wins."""
+    coins: _builtins.int
+    """Coins that one bet is played as: what pays count."""
+    max_win_multiple: _builtins.int
+    """Cap of a round, x bet."""
+    respins: _builtins.int
+    """Respins of hold-and-win at its start and after each new coin; 0: the game has none."""
+    cascades: _builtins.bool
+    """Whether winning symbols vanish and others fall."""
+    awards_free_spins: _builtins.bool
+    """Whether screens may award free spins."""
+    @_builtins.property
+    def symbols(self) -> _containers.RepeatedCompositeFieldContainer[Global___Symbol]:
+        """Every symbol that an outcome may show."""
+
+    @_builtins.property
+    def paylines(self) -> _containers.RepeatedCompositeFieldContainer[Global___Payline]:
+        """The lines that an outcome's line numbers mean, from 0."""
+
+    def __init__(
+        self,
+        *,
+        evaluation: Global___Evaluation.ValueType = ...,
+        symbols: _abc.Iterable[Global___Symbol] | None = ...,
+        paylines: _abc.Iterable[Global___Payline] | None = ...,
+        coins: _builtins.int = ...,
+        max_win_multiple: _builtins.int = ...,
+        respins: _builtins.int = ...,
+        cascades: _builtins.bool = ...,
+        awards_free_spins: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["awards_free_spins", b"awards_free_spins", "cascades", b"cascades", "coins", b"coins", "evaluation", b"evaluation", "max_win_multiple", b"max_win_multiple", "paylines", b"paylines", "respins", b"respins", "symbols", b"symbols"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Display: _TypeAlias = Display  # noqa: Y015
+
+@_typing.final
+class Symbol(_message.Message):
+    """A symbol."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SYMBOL_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    MULTIPLIER_FIELD_NUMBER: _builtins.int
+    EXPANDS_FIELD_NUMBER: _builtins.int
+    PAYS_FIELD_NUMBER: _builtins.int
+    symbol: _builtins.str
+    """Its name, as outcomes have it: upper case."""
+    kind: Global___SymbolKind.ValueType
+    """What it does."""
+    multiplier: _builtins.int
+    """Of a wild: what it multiplies each win with that it is part of; else 1."""
+    expands: _builtins.bool
+    """Of a wild: whether it fills its reel, after the grid was shown and before wins are."""
+    @_builtins.property
+    def pays(self) -> _containers.RepeatedCompositeFieldContainer[Global___Pay]:
+        """What it pays, fewest symbols first: of a scatter multiples of the bet, else of one coin."""
+
+    def __init__(
+        self,
+        *,
+        symbol: _builtins.str = ...,
+        kind: Global___SymbolKind.ValueType = ...,
+        multiplier: _builtins.int = ...,
+        expands: _builtins.bool = ...,
+        pays: _abc.Iterable[Global___Pay] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expands", b"expands", "kind", b"kind", "multiplier", b"multiplier", "pays", b"pays", "symbol", b"symbol"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Symbol: _TypeAlias = Symbol  # noqa: Y015
+
+@_typing.final
+class Pay(_message.Message):
+    """What a number of symbols pays."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COUNT_FIELD_NUMBER: _builtins.int
+    MULTIPLE_FIELD_NUMBER: _builtins.int
+    count: _builtins.int
+    """Number of symbols; of runs, of reels. More than the last pay like the last."""
+    multiple: _builtins.int
+    """Multiple."""
+    def __init__(
+        self,
+        *,
+        count: _builtins.int = ...,
+        multiple: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "multiple", b"multiple"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Pay: _TypeAlias = Pay  # noqa: Y015
+
+@_typing.final
+class Payline(_message.Message):
+    """One line."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROWS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def rows(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Its row on each reel, from the left; 0 is the top."""
+
+    def __init__(
+        self,
+        *,
+        rows: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["rows", b"rows"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Payline: _TypeAlias = Payline  # noqa: Y015
+
+@_typing.final
+class Mode(_message.Message):
+    """A way to play a game: as it is, with a bought feature, with an ante."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODE_FIELD_NUMBER: _builtins.int
+    COST_FIELD_NUMBER: _builtins.int
+    RTP_TARGET_FIELD_NUMBER: _builtins.int
+    mode: _builtins.str
+    """Lower case; "base" at cost 1 is in every game."""
+    cost: _builtins.str
+    """The total stake is a step of the bet ladder times this decimal."""
+    rtp_target: _builtins.str
+    """Theoretical return to player on that stake as a decimal."""
+    def __init__(
+        self,
+        *,
+        mode: _builtins.str = ...,
+        cost: _builtins.str = ...,
+        rtp_target: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cost", b"cost", "mode", b"mode", "rtp_target", b"rtp_target"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Mode: _TypeAlias = Mode  # noqa: Y015
 
 @_typing.final
 class BetLadder(_message.Message):
@@ -201,7 +455,7 @@ class BetLadder(_message.Message):
     """The currency."""
     @_builtins.property
     def stakes_minor(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """Total stakes in minor units, ascending."""
+        """Total stakes of mode "base" in minor units, ascending."""
 
     def __init__(
         self,
@@ -307,6 +561,7 @@ class Round(_message.Message):
     END_TIME_FIELD_NUMBER: _builtins.int
     TRACE_ID_FIELD_NUMBER: _builtins.int
     AUTHORIZE_TIME_FIELD_NUMBER: _builtins.int
+    MODE_FIELD_NUMBER: _builtins.int
     round_id: _builtins.str
     """UUIDv7, minted by game."""
     request_id: _builtins.str
@@ -335,6 +590,8 @@ class Round(_message.Message):
     """Why; only when REFUSED, VOID or NEEDS_REVIEW."""
     trace_id: _builtins.str
     """Trace id of the call that drew it, hexadecimal."""
+    mode: _builtins.str
+    """The mode it is played in."""
     @_builtins.property
     def stake(self) -> _money_pb2.Money:
         """The total stake."""
@@ -402,10 +659,11 @@ class Round(_message.Message):
         end_time: _timestamp_pb2.Timestamp | None = ...,
         trace_id: _builtins.str = ...,
         authorize_time: _timestamp_pb2.Timestamp | None = ...,
+        mode: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["at_risk", b"at_risk", "authorize_time", b"authorize_time", "balance_after", b"balance_after", "create_time", b"create_time", "end_time", b"end_time", "stake", b"stake", "win", b"win"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "at_risk", b"at_risk", "authorize_time", b"authorize_time", "balance_after", b"balance_after", "choices", b"choices", "create_time", b"create_time", "end_time", b"end_time", "game_id", b"game_id", "game_version", b"game_version", "kind", b"kind", "operator_id", b"operator_id", "outcome_json", b"outcome_json", "player_id", b"player_id", "reason", b"reason", "reason_metadata", b"reason_metadata", "request_id", b"request_id", "round_id", b"round_id", "session_id", b"session_id", "stake", b"stake", "state", b"state", "step_next", b"step_next", "steps", b"steps", "trace_id", b"trace_id", "win", b"win"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "at_risk", b"at_risk", "authorize_time", b"authorize_time", "balance_after", b"balance_after", "choices", b"choices", "create_time", b"create_time", "end_time", b"end_time", "game_id", b"game_id", "game_version", b"game_version", "kind", b"kind", "mode", b"mode", "operator_id", b"operator_id", "outcome_json", b"outcome_json", "player_id", b"player_id", "reason", b"reason", "reason_metadata", b"reason_metadata", "request_id", b"request_id", "round_id", b"round_id", "session_id", b"session_id", "stake", b"stake", "state", b"state", "step_next", b"step_next", "steps", b"steps", "trace_id", b"trace_id", "win", b"win"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1095,3 +1353,477 @@ class ResolveReviewResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ResolveReviewResponse: _TypeAlias = ResolveReviewResponse  # noqa: Y015
+
+@_typing.final
+class OpenReviewRequest(_message.Message):
+    """A difference that a person has to decide about."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OPERATOR_ID_FIELD_NUMBER: _builtins.int
+    ROUND_ID_FIELD_NUMBER: _builtins.int
+    PROBLEM_FIELD_NUMBER: _builtins.int
+    operator_id: _builtins.str
+    """Required."""
+    round_id: _builtins.str
+    """Required."""
+    problem: _builtins.str
+    """What differs, for people; it names no amount of a round whose stake is not known to be applied. 1..500 characters."""
+    def __init__(
+        self,
+        *,
+        operator_id: _builtins.str = ...,
+        round_id: _builtins.str = ...,
+        problem: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["operator_id", b"operator_id", "problem", b"problem", "round_id", b"round_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OpenReviewRequest: _TypeAlias = OpenReviewRequest  # noqa: Y015
+
+@_typing.final
+class OpenReviewResponse(_message.Message):
+    """What became of it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OPENED_FIELD_NUMBER: _builtins.int
+    REVIEW_FIELD_NUMBER: _builtins.int
+    opened: _builtins.bool
+    """Whether this call put the round in review."""
+    @_builtins.property
+    def review(self) -> Global___RoundReview:
+        """The review as it stands; absent when the round needed none."""
+
+    def __init__(
+        self,
+        *,
+        opened: _builtins.bool = ...,
+        review: Global___RoundReview | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["review", b"review"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["opened", b"opened", "review", b"review"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OpenReviewResponse: _TypeAlias = OpenReviewResponse  # noqa: Y015
+
+@_typing.final
+class RoundReview(_message.Message):
+    """A review, open or decided."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROBLEM_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    VERDICT_FIELD_NUMBER: _builtins.int
+    ACTOR_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    RESOLVE_TIME_FIELD_NUMBER: _builtins.int
+    problem: _builtins.str
+    """Why."""
+    verdict: Global___Verdict.ValueType
+    """What was decided; unspecified while it waits."""
+    actor: _builtins.str
+    """Who decided."""
+    reason: _builtins.str
+    """Why so."""
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp:
+        """Since when."""
+
+    @_builtins.property
+    def resolve_time(self) -> _timestamp_pb2.Timestamp:
+        """When; absent while it waits."""
+
+    def __init__(
+        self,
+        *,
+        problem: _builtins.str = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+        verdict: Global___Verdict.ValueType = ...,
+        actor: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        resolve_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "resolve_time", b"resolve_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "create_time", b"create_time", "problem", b"problem", "reason", b"reason", "resolve_time", b"resolve_time", "verdict", b"verdict"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RoundReview: _TypeAlias = RoundReview  # noqa: Y015
+
+@_typing.final
+class ExplainRoundRequest(_message.Message):
+    """Names a round."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OPERATOR_ID_FIELD_NUMBER: _builtins.int
+    ROUND_ID_FIELD_NUMBER: _builtins.int
+    REPLAY_FIELD_NUMBER: _builtins.int
+    operator_id: _builtins.str
+    """Required."""
+    round_id: _builtins.str
+    """Required."""
+    replay: _builtins.bool
+    """Whether to derive it again from its draw log, too."""
+    def __init__(
+        self,
+        *,
+        operator_id: _builtins.str = ...,
+        round_id: _builtins.str = ...,
+        replay: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["operator_id", b"operator_id", "replay", b"replay", "round_id", b"round_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExplainRoundRequest: _TypeAlias = ExplainRoundRequest  # noqa: Y015
+
+@_typing.final
+class ExplainRoundResponse(_message.Message):
+    """What game has stored."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECORD_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def record(self) -> Global___RoundRecord:
+        """The round."""
+
+    def __init__(
+        self,
+        *,
+        record: Global___RoundRecord | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["record", b"record"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["record", b"record"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExplainRoundResponse: _TypeAlias = ExplainRoundResponse  # noqa: Y015
+
+@_typing.final
+class RoundRecord(_message.Message):
+    """A round with all that belongs to it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROUND_FIELD_NUMBER: _builtins.int
+    DEFINITION_HASH_FIELD_NUMBER: _builtins.int
+    DEFINITION_KNOWN_FIELD_NUMBER: _builtins.int
+    DRAW_HASH_FIELD_NUMBER: _builtins.int
+    GATEWAY_FIELD_NUMBER: _builtins.int
+    TRACEPARENT_FIELD_NUMBER: _builtins.int
+    OFFERS_CHOICE_FIELD_NUMBER: _builtins.int
+    STAKE_APPLIED_FIELD_NUMBER: _builtins.int
+    DRAWN_WIN_FIELD_NUMBER: _builtins.int
+    CHANGES_FIELD_NUMBER: _builtins.int
+    REVIEW_FIELD_NUMBER: _builtins.int
+    RECONCILE_TIME_FIELD_NUMBER: _builtins.int
+    UNSENT_TIME_FIELD_NUMBER: _builtins.int
+    READ_TIME_FIELD_NUMBER: _builtins.int
+    REPLAY_CHECKS_FIELD_NUMBER: _builtins.int
+    REPLAY_PROBLEM_FIELD_NUMBER: _builtins.int
+    BIRTH_FIELD_NUMBER: _builtins.int
+    definition_hash: _builtins.str
+    """SHA-256 of the definition that drew it."""
+    definition_known: _builtins.bool
+    """Whether that definition is stored under the round's version."""
+    draw_hash: _builtins.str
+    """Keyed hash over round id and draw, as spans carry it; empty when nothing was drawn."""
+    gateway: _builtins.str
+    """The process that asked for the draw."""
+    traceparent: _builtins.str
+    """W3C traceparent of the call that drew it; its last two digits tell whether that trace was kept."""
+    offers_choice: _builtins.bool
+    """Whether a win offers a choice."""
+    stake_applied: _builtins.bool
+    """Whether the stake is known here to be applied."""
+    replay_problem: _builtins.str
+    """Why it was not derived again although asked for; empty otherwise."""
+    birth: Global___RoundState.ValueType
+    """As it was stored first: PENDING, or REFUSED or VOID with nothing drawn."""
+    @_builtins.property
+    def round(self) -> Global___Round:
+        """As its owner may see it."""
+
+    @_builtins.property
+    def drawn_win(self) -> _money_pb2.Money:
+        """What was drawn before any choice; absent until the stake is known to be applied."""
+
+    @_builtins.property
+    def changes(self) -> _containers.RepeatedCompositeFieldContainer[Global___RoundChange]:
+        """What was recorded about it after the draw, oldest first."""
+
+    @_builtins.property
+    def review(self) -> Global___RoundReview:
+        """Absent when there never was one."""
+
+    @_builtins.property
+    def reconcile_time(self) -> _timestamp_pb2.Timestamp:
+        """From then on the reconciler ends it; only while it is PENDING, OPEN or SETTLING."""
+
+    @_builtins.property
+    def unsent_time(self) -> _timestamp_pb2.Timestamp:
+        """When an event was written that events has not acknowledged yet, the oldest; absent when there is none."""
+
+    @_builtins.property
+    def read_time(self) -> _timestamp_pb2.Timestamp:
+        """When this was read, by game's clock."""
+
+    @_builtins.property
+    def replay_checks(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReplayCheck]:
+        """When asked for: each thing derived again. Without values where the outcome is not to be seen."""
+
+    def __init__(
+        self,
+        *,
+        round: Global___Round | None = ...,
+        definition_hash: _builtins.str = ...,
+        definition_known: _builtins.bool = ...,
+        draw_hash: _builtins.str = ...,
+        gateway: _builtins.str = ...,
+        traceparent: _builtins.str = ...,
+        offers_choice: _builtins.bool = ...,
+        stake_applied: _builtins.bool = ...,
+        drawn_win: _money_pb2.Money | None = ...,
+        changes: _abc.Iterable[Global___RoundChange] | None = ...,
+        review: Global___RoundReview | None = ...,
+        reconcile_time: _timestamp_pb2.Timestamp | None = ...,
+        unsent_time: _timestamp_pb2.Timestamp | None = ...,
+        read_time: _timestamp_pb2.Timestamp | None = ...,
+        replay_checks: _abc.Iterable[Global___ReplayCheck] | None = ...,
+        replay_problem: _builtins.str = ...,
+        birth: Global___RoundState.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["drawn_win", b"drawn_win", "read_time", b"read_time", "reconcile_time", b"reconcile_time", "review", b"review", "round", b"round", "unsent_time", b"unsent_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["birth", b"birth", "changes", b"changes", "definition_hash", b"definition_hash", "definition_known", b"definition_known", "draw_hash", b"draw_hash", "drawn_win", b"drawn_win", "gateway", b"gateway", "offers_choice", b"offers_choice", "read_time", b"read_time", "reconcile_time", b"reconcile_time", "replay_checks", b"replay_checks", "replay_problem", b"replay_problem", "review", b"review", "round", b"round", "stake_applied", b"stake_applied", "traceparent", b"traceparent", "unsent_time", b"unsent_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RoundRecord: _TypeAlias = RoundRecord  # noqa: Y015
+
+@_typing.final
+class RoundChange(_message.Message):
+    """One row about a round: its opening, a choice, its end, its reversal."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    STEP_FIELD_NUMBER: _builtins.int
+    CHOICE_FIELD_NUMBER: _builtins.int
+    DECIDED_BY_FIELD_NUMBER: _builtins.int
+    AMOUNT_FIELD_NUMBER: _builtins.int
+    BALANCE_AFTER_FIELD_NUMBER: _builtins.int
+    ACCOUNT_VERSION_FIELD_NUMBER: _builtins.int
+    TRACEPARENT_FIELD_NUMBER: _builtins.int
+    state: Global___RoundState.ValueType
+    """The state that it led to."""
+    step: _builtins.int
+    """The step that was decided, from 1; 0 for none."""
+    choice: _builtins.str
+    """COLLECT, RED or BLACK; empty for no step."""
+    decided_by: Global___DecidedBy.ValueType
+    """Who decided; unspecified for no step."""
+    account_version: _builtins.int
+    """The account's version as the wallet answered it; 0 when nothing moved."""
+    traceparent: _builtins.str
+    """W3C traceparent of the call that wrote it; empty where none is stored."""
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was written."""
+
+    @_builtins.property
+    def amount(self) -> _money_pb2.Money:
+        """What is at risk after it, or what was paid."""
+
+    @_builtins.property
+    def balance_after(self) -> _money_pb2.Money:
+        """The balance as the wallet answered it; absent for a choice."""
+
+    def __init__(
+        self,
+        *,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+        state: Global___RoundState.ValueType = ...,
+        step: _builtins.int = ...,
+        choice: _builtins.str = ...,
+        decided_by: Global___DecidedBy.ValueType = ...,
+        amount: _money_pb2.Money | None = ...,
+        balance_after: _money_pb2.Money | None = ...,
+        account_version: _builtins.int = ...,
+        traceparent: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "balance_after", b"balance_after", "create_time", b"create_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_version", b"account_version", "amount", b"amount", "balance_after", b"balance_after", "choice", b"choice", "create_time", b"create_time", "decided_by", b"decided_by", "state", b"state", "step", b"step", "traceparent", b"traceparent"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RoundChange: _TypeAlias = RoundChange  # noqa: Y015
+
+@_typing.final
+class ReplayCheck(_message.Message):
+    """One thing derived again."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    SAME_FIELD_NUMBER: _builtins.int
+    STORED_FIELD_NUMBER: _builtins.int
+    DERIVED_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Which."""
+    same: _builtins.bool
+    """Whether it is what is stored."""
+    stored: _builtins.str
+    """As stored."""
+    derived: _builtins.str
+    """As derived."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        same: _builtins.bool = ...,
+        stored: _builtins.str = ...,
+        derived: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["derived", b"derived", "name", b"name", "same", b"same", "stored", b"stored"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReplayCheck: _TypeAlias = ReplayCheck  # noqa: Y015
+
+@_typing.final
+class RollbackRoundRequest(_message.Message):
+    """Names the round to give back."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OPERATOR_ID_FIELD_NUMBER: _builtins.int
+    ROUND_ID_FIELD_NUMBER: _builtins.int
+    ACTOR_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    operator_id: _builtins.str
+    """Required."""
+    round_id: _builtins.str
+    """Required."""
+    actor: _builtins.str
+    """Who asked. Required, 1..128 characters."""
+    reason: _builtins.str
+    """Why. Required, 1..500 characters."""
+    def __init__(
+        self,
+        *,
+        operator_id: _builtins.str = ...,
+        round_id: _builtins.str = ...,
+        actor: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "operator_id", b"operator_id", "reason", b"reason", "round_id", b"round_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RollbackRoundRequest: _TypeAlias = RollbackRoundRequest  # noqa: Y015
+
+@_typing.final
+class RollbackRoundResponse(_message.Message):
+    """The round."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROUND_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def round(self) -> Global___Round:
+        """As the wallet's answer left it."""
+
+    def __init__(
+        self,
+        *,
+        round: Global___Round | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["round", b"round"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["round", b"round"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RollbackRoundResponse: _TypeAlias = RollbackRoundResponse  # noqa: Y015
+
+@_typing.final
+class RollbackBetRequest(_message.Message):
+    """Names the bet to give back."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OPERATOR_ID_FIELD_NUMBER: _builtins.int
+    ROUND_ID_FIELD_NUMBER: _builtins.int
+    ACTOR_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    operator_id: _builtins.str
+    """Required."""
+    round_id: _builtins.str
+    """Required."""
+    actor: _builtins.str
+    """Who asked. Required, 1..128 characters."""
+    reason: _builtins.str
+    """Why. Required, 1..500 characters."""
+    def __init__(
+        self,
+        *,
+        operator_id: _builtins.str = ...,
+        round_id: _builtins.str = ...,
+        actor: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "operator_id", b"operator_id", "reason", b"reason", "round_id", b"round_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RollbackBetRequest: _TypeAlias = RollbackBetRequest  # noqa: Y015
+
+@_typing.final
+class RollbackBetResponse(_message.Message):
+    """The round."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROUND_FIELD_NUMBER: _builtins.int
+    UNCHANGED_FIELD_NUMBER: _builtins.int
+    unchanged: _builtins.bool
+    """Whether it was settled, and therefore left as it is."""
+    @_builtins.property
+    def round(self) -> Global___Round:
+        """As the wallet's answer left it."""
+
+    def __init__(
+        self,
+        *,
+        round: Global___Round | None = ...,
+        unchanged: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["round", b"round"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["round", b"round", "unchanged", b"unchanged"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RollbackBetResponse: _TypeAlias = RollbackBetResponse  # noqa: Y015

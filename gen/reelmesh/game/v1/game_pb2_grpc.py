@@ -90,6 +90,26 @@ class GameServiceStub:
                 request_serializer=reelmesh_dot_game_dot_v1_dot_game__pb2.ResolveReviewRequest.SerializeToString,
                 response_deserializer=reelmesh_dot_game_dot_v1_dot_game__pb2.ResolveReviewResponse.FromString,
                 _registered_method=True)
+        self.OpenReview = channel.unary_unary(
+                '/reelmesh.game.v1.GameService/OpenReview',
+                request_serializer=reelmesh_dot_game_dot_v1_dot_game__pb2.OpenReviewRequest.SerializeToString,
+                response_deserializer=reelmesh_dot_game_dot_v1_dot_game__pb2.OpenReviewResponse.FromString,
+                _registered_method=True)
+        self.ExplainRound = channel.unary_unary(
+                '/reelmesh.game.v1.GameService/ExplainRound',
+                request_serializer=reelmesh_dot_game_dot_v1_dot_game__pb2.ExplainRoundRequest.SerializeToString,
+                response_deserializer=reelmesh_dot_game_dot_v1_dot_game__pb2.ExplainRoundResponse.FromString,
+                _registered_method=True)
+        self.RollbackRound = channel.unary_unary(
+                '/reelmesh.game.v1.GameService/RollbackRound',
+                request_serializer=reelmesh_dot_game_dot_v1_dot_game__pb2.RollbackRoundRequest.SerializeToString,
+                response_deserializer=reelmesh_dot_game_dot_v1_dot_game__pb2.RollbackRoundResponse.FromString,
+                _registered_method=True)
+        self.RollbackBet = channel.unary_unary(
+                '/reelmesh.game.v1.GameService/RollbackBet',
+                request_serializer=reelmesh_dot_game_dot_v1_dot_game__pb2.RollbackBetRequest.SerializeToString,
+                response_deserializer=reelmesh_dot_game_dot_v1_dot_game__pb2.RollbackBetResponse.FromString,
+                _registered_method=True)
 
 
 class GameServiceServicer:
@@ -195,6 +215,48 @@ class GameServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def OpenReview(self, request, context):
+        """Puts a round in review because wallet, rounds and events do not agree about it; also one that only the others know.
+        A PENDING round is settled with the wallet first; when that ends it, there is nothing to review. Idempotent on
+        round_id: a round is reviewed once, and whoever comes again is told what became of it.
+        Errors: INVALID_ARGUMENT/FIELD_MISSING
+        Errors: NOT_FOUND/ROUND_NOT_FOUND when it is another operator's
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExplainRound(self, request, context):
+        """Everything that is stored here of a round, for people. Asks nobody and changes nothing. Outcome, win and all that
+        follows from them are left out until the stake is known here to be applied (R2).
+        Errors: NOT_FOUND/ROUND_NOT_FOUND
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RollbackRound(self, request, context):
+        """Gives a whole round back at the wallet, on behalf of its operator, and records what the wallet answers: SETTLED
+        becomes REVERSED, PENDING becomes VOID (never taken). What the wallet cannot give back is put in review. An OPEN
+        round stays so until it is collected: its payout then answers REVERSED. Idempotent on round_id.
+        Errors: NOT_FOUND/ROUND_NOT_FOUND
+        Errors: INVALID_ARGUMENT/FIELD_INVALID
+        Errors: FAILED_PRECONDITION/ID_EXPIRED
+        Errors: ALREADY_EXISTS/ID_REUSED
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RollbackBet(self, request, context):
+        """Gives the stake of a round back while the round is not settled; a settled one is left as it is, and the answer
+        says so. Idempotent on round_id.
+        Errors: as RollbackRound
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_GameServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -252,6 +314,26 @@ def add_GameServiceServicer_to_server(servicer, server):
                     servicer.ResolveReview,
                     request_deserializer=reelmesh_dot_game_dot_v1_dot_game__pb2.ResolveReviewRequest.FromString,
                     response_serializer=reelmesh_dot_game_dot_v1_dot_game__pb2.ResolveReviewResponse.SerializeToString,
+            ),
+            'OpenReview': grpc.unary_unary_rpc_method_handler(
+                    servicer.OpenReview,
+                    request_deserializer=reelmesh_dot_game_dot_v1_dot_game__pb2.OpenReviewRequest.FromString,
+                    response_serializer=reelmesh_dot_game_dot_v1_dot_game__pb2.OpenReviewResponse.SerializeToString,
+            ),
+            'ExplainRound': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExplainRound,
+                    request_deserializer=reelmesh_dot_game_dot_v1_dot_game__pb2.ExplainRoundRequest.FromString,
+                    response_serializer=reelmesh_dot_game_dot_v1_dot_game__pb2.ExplainRoundResponse.SerializeToString,
+            ),
+            'RollbackRound': grpc.unary_unary_rpc_method_handler(
+                    servicer.RollbackRound,
+                    request_deserializer=reelmesh_dot_game_dot_v1_dot_game__pb2.RollbackRoundRequest.FromString,
+                    response_serializer=reelmesh_dot_game_dot_v1_dot_game__pb2.RollbackRoundResponse.SerializeToString,
+            ),
+            'RollbackBet': grpc.unary_unary_rpc_method_handler(
+                    servicer.RollbackBet,
+                    request_deserializer=reelmesh_dot_game_dot_v1_dot_game__pb2.RollbackBetRequest.FromString,
+                    response_serializer=reelmesh_dot_game_dot_v1_dot_game__pb2.RollbackBetResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -552,6 +634,114 @@ class GameService:
             '/reelmesh.game.v1.GameService/ResolveReview',
             reelmesh_dot_game_dot_v1_dot_game__pb2.ResolveReviewRequest.SerializeToString,
             reelmesh_dot_game_dot_v1_dot_game__pb2.ResolveReviewResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def OpenReview(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/reelmesh.game.v1.GameService/OpenReview',
+            reelmesh_dot_game_dot_v1_dot_game__pb2.OpenReviewRequest.SerializeToString,
+            reelmesh_dot_game_dot_v1_dot_game__pb2.OpenReviewResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExplainRound(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/reelmesh.game.v1.GameService/ExplainRound',
+            reelmesh_dot_game_dot_v1_dot_game__pb2.ExplainRoundRequest.SerializeToString,
+            reelmesh_dot_game_dot_v1_dot_game__pb2.ExplainRoundResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RollbackRound(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/reelmesh.game.v1.GameService/RollbackRound',
+            reelmesh_dot_game_dot_v1_dot_game__pb2.RollbackRoundRequest.SerializeToString,
+            reelmesh_dot_game_dot_v1_dot_game__pb2.RollbackRoundResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RollbackBet(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/reelmesh.game.v1.GameService/RollbackBet',
+            reelmesh_dot_game_dot_v1_dot_game__pb2.RollbackBetRequest.SerializeToString,
+            reelmesh_dot_game_dot_v1_dot_game__pb2.RollbackBetResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -84,6 +84,32 @@ class GameServiceStub:
     Errors: FAILED_PRECONDITION/ROUND_NOT_IN_REVIEW
     Errors: FAILED_PRECONDITION/VERDICT_NOT_ALLOWED
     """
+    OpenReview: _grpc.UnaryUnaryMultiCallable[_game_pb2.OpenReviewRequest, _game_pb2.OpenReviewResponse]
+    """Puts a round in review because wallet, rounds and events do not agree about it; also one that only the others know.
+    A PENDING round is settled with the wallet first; when that ends it, there is nothing to review. Idempotent on
+    round_id: a round is reviewed once, and whoever comes again is told what became of it.
+    Errors: INVALID_ARGUMENT/FIELD_MISSING
+    Errors: NOT_FOUND/ROUND_NOT_FOUND when it is another operator's
+    """
+    ExplainRound: _grpc.UnaryUnaryMultiCallable[_game_pb2.ExplainRoundRequest, _game_pb2.ExplainRoundResponse]
+    """Everything that is stored here of a round, for people. Asks nobody and changes nothing. Outcome, win and all that
+    follows from them are left out until the stake is known here to be applied (R2).
+    Errors: NOT_FOUND/ROUND_NOT_FOUND
+    """
+    RollbackRound: _grpc.UnaryUnaryMultiCallable[_game_pb2.RollbackRoundRequest, _game_pb2.RollbackRoundResponse]
+    """Gives a whole round back at the wallet, on behalf of its operator, and records what the wallet answers: SETTLED
+    becomes REVERSED, PENDING becomes VOID (never taken). What the wallet cannot give back is put in review. An OPEN
+    round stays so until it is collected: its payout then answers REVERSED. Idempotent on round_id.
+    Errors: NOT_FOUND/ROUND_NOT_FOUND
+    Errors: INVALID_ARGUMENT/FIELD_INVALID
+    Errors: FAILED_PRECONDITION/ID_EXPIRED
+    Errors: ALREADY_EXISTS/ID_REUSED
+    """
+    RollbackBet: _grpc.UnaryUnaryMultiCallable[_game_pb2.RollbackBetRequest, _game_pb2.RollbackBetResponse]
+    """Gives the stake of a round back while the round is not settled; a settled one is left as it is, and the answer
+    says so. Idempotent on round_id.
+    Errors: as RollbackRound
+    """
 
 @_typing.type_check_only
 class GameServiceAsyncStub(GameServiceStub):
@@ -140,6 +166,32 @@ class GameServiceAsyncStub(GameServiceStub):
     Errors: NOT_FOUND/ROUND_NOT_FOUND
     Errors: FAILED_PRECONDITION/ROUND_NOT_IN_REVIEW
     Errors: FAILED_PRECONDITION/VERDICT_NOT_ALLOWED
+    """
+    OpenReview: _aio.UnaryUnaryMultiCallable[_game_pb2.OpenReviewRequest, _game_pb2.OpenReviewResponse]  # type: ignore[assignment]
+    """Puts a round in review because wallet, rounds and events do not agree about it; also one that only the others know.
+    A PENDING round is settled with the wallet first; when that ends it, there is nothing to review. Idempotent on
+    round_id: a round is reviewed once, and whoever comes again is told what became of it.
+    Errors: INVALID_ARGUMENT/FIELD_MISSING
+    Errors: NOT_FOUND/ROUND_NOT_FOUND when it is another operator's
+    """
+    ExplainRound: _aio.UnaryUnaryMultiCallable[_game_pb2.ExplainRoundRequest, _game_pb2.ExplainRoundResponse]  # type: ignore[assignment]
+    """Everything that is stored here of a round, for people. Asks nobody and changes nothing. Outcome, win and all that
+    follows from them are left out until the stake is known here to be applied (R2).
+    Errors: NOT_FOUND/ROUND_NOT_FOUND
+    """
+    RollbackRound: _aio.UnaryUnaryMultiCallable[_game_pb2.RollbackRoundRequest, _game_pb2.RollbackRoundResponse]  # type: ignore[assignment]
+    """Gives a whole round back at the wallet, on behalf of its operator, and records what the wallet answers: SETTLED
+    becomes REVERSED, PENDING becomes VOID (never taken). What the wallet cannot give back is put in review. An OPEN
+    round stays so until it is collected: its payout then answers REVERSED. Idempotent on round_id.
+    Errors: NOT_FOUND/ROUND_NOT_FOUND
+    Errors: INVALID_ARGUMENT/FIELD_INVALID
+    Errors: FAILED_PRECONDITION/ID_EXPIRED
+    Errors: ALREADY_EXISTS/ID_REUSED
+    """
+    RollbackBet: _aio.UnaryUnaryMultiCallable[_game_pb2.RollbackBetRequest, _game_pb2.RollbackBetResponse]  # type: ignore[assignment]
+    """Gives the stake of a round back while the round is not settled; a settled one is left as it is, and the answer
+    says so. Idempotent on round_id.
+    Errors: as RollbackRound
     """
 
 class GameServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -260,6 +312,56 @@ class GameServiceServicer(metaclass=_abc_1.ABCMeta):
         Errors: NOT_FOUND/ROUND_NOT_FOUND
         Errors: FAILED_PRECONDITION/ROUND_NOT_IN_REVIEW
         Errors: FAILED_PRECONDITION/VERDICT_NOT_ALLOWED
+        """
+
+    @_abc_1.abstractmethod
+    def OpenReview(
+        self,
+        request: _game_pb2.OpenReviewRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_game_pb2.OpenReviewResponse, _abc.Awaitable[_game_pb2.OpenReviewResponse]]:
+        """Puts a round in review because wallet, rounds and events do not agree about it; also one that only the others know.
+        A PENDING round is settled with the wallet first; when that ends it, there is nothing to review. Idempotent on
+        round_id: a round is reviewed once, and whoever comes again is told what became of it.
+        Errors: INVALID_ARGUMENT/FIELD_MISSING
+        Errors: NOT_FOUND/ROUND_NOT_FOUND when it is another operator's
+        """
+
+    @_abc_1.abstractmethod
+    def ExplainRound(
+        self,
+        request: _game_pb2.ExplainRoundRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_game_pb2.ExplainRoundResponse, _abc.Awaitable[_game_pb2.ExplainRoundResponse]]:
+        """Everything that is stored here of a round, for people. Asks nobody and changes nothing. Outcome, win and all that
+        follows from them are left out until the stake is known here to be applied (R2).
+        Errors: NOT_FOUND/ROUND_NOT_FOUND
+        """
+
+    @_abc_1.abstractmethod
+    def RollbackRound(
+        self,
+        request: _game_pb2.RollbackRoundRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_game_pb2.RollbackRoundResponse, _abc.Awaitable[_game_pb2.RollbackRoundResponse]]:
+        """Gives a whole round back at the wallet, on behalf of its operator, and records what the wallet answers: SETTLED
+        becomes REVERSED, PENDING becomes VOID (never taken). What the wallet cannot give back is put in review. An OPEN
+        round stays so until it is collected: its payout then answers REVERSED. Idempotent on round_id.
+        Errors: NOT_FOUND/ROUND_NOT_FOUND
+        Errors: INVALID_ARGUMENT/FIELD_INVALID
+        Errors: FAILED_PRECONDITION/ID_EXPIRED
+        Errors: ALREADY_EXISTS/ID_REUSED
+        """
+
+    @_abc_1.abstractmethod
+    def RollbackBet(
+        self,
+        request: _game_pb2.RollbackBetRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_game_pb2.RollbackBetResponse, _abc.Awaitable[_game_pb2.RollbackBetResponse]]:
+        """Gives the stake of a round back while the round is not settled; a settled one is left as it is, and the answer
+        says so. Idempotent on round_id.
+        Errors: as RollbackRound
         """
 
 def add_GameServiceServicer_to_server(servicer: GameServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

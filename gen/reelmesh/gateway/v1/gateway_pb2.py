@@ -24,65 +24,108 @@ _sym_db = _symbol_database.Default()
 
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from reelmesh.events.v1 import events_pb2 as reelmesh_dot_events_dot_v1_dot_events__pb2
 from reelmesh.game.v1 import game_pb2 as reelmesh_dot_game_dot_v1_dot_game__pb2
+from reelmesh.gateway.v1 import client_event_pb2 as reelmesh_dot_gateway_dot_v1_dot_client__event__pb2
+from reelmesh.gateway.v1 import operator_pb2 as reelmesh_dot_gateway_dot_v1_dot_operator__pb2
 from reelmesh.session.v1 import session_pb2 as reelmesh_dot_session_dot_v1_dot_session__pb2
 from reelmesh.type.v1 import account_kind_pb2 as reelmesh_dot_type_dot_v1_dot_account__kind__pb2
+from reelmesh.type.v1 import error_pb2 as reelmesh_dot_type_dot_v1_dot_error__pb2
 from reelmesh.type.v1 import money_pb2 as reelmesh_dot_type_dot_v1_dot_money__pb2
+from reelmesh.wallet.v1 import wallet_pb2 as reelmesh_dot_wallet_dot_v1_dot_wallet__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!reelmesh/gateway/v1/gateway.proto\x12\x13reelmesh.gateway.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1breelmesh/game/v1/game.proto\x1a!reelmesh/session/v1/session.proto\x1a#reelmesh/type/v1/account_kind.proto\x1a\x1creelmesh/type/v1/money.proto\"\x90\x01\n\x11\x46undPlayerRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x11\n\tplayer_id\x18\x02 \x01(\t\x12\'\n\x06\x61mount\x18\x03 \x01(\x0b\x32\x17.reelmesh.type.v1.Money\x12+\n\x04kind\x18\x04 \x01(\x0e\x32\x1d.reelmesh.type.v1.AccountKind\"\x8b\x01\n\x12\x46undPlayerResponse\x12\x13\n\x0btransfer_id\x18\x01 \x01(\t\x12.\n\rbalance_after\x18\x02 \x01(\x0b\x32\x17.reelmesh.type.v1.Money\x12\x30\n\x0f\x63urrent_balance\x18\x03 \x01(\x0b\x32\x17.reelmesh.type.v1.Money\"\x94\x01\n\x15WithdrawPlayerRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x11\n\tplayer_id\x18\x02 \x01(\t\x12\'\n\x06\x61mount\x18\x03 \x01(\x0b\x32\x17.reelmesh.type.v1.Money\x12+\n\x04kind\x18\x04 \x01(\x0e\x32\x1d.reelmesh.type.v1.AccountKind\"\x8f\x01\n\x16WithdrawPlayerResponse\x12\x13\n\x0btransfer_id\x18\x01 \x01(\t\x12.\n\rbalance_after\x18\x02 \x01(\x0b\x32\x17.reelmesh.type.v1.Money\x12\x30\n\x0f\x63urrent_balance\x18\x03 \x01(\x0b\x32\x17.reelmesh.type.v1.Money\"\xd7\x02\n\x14\x43reateSessionRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x11\n\tplayer_id\x18\x02 \x01(\t\x12\x0f\n\x07game_id\x18\x03 \x01(\t\x12\x15\n\rcurrency_code\x18\x04 \x01(\t\x12+\n\x04kind\x18\x05 \x01(\x0e\x32\x1d.reelmesh.type.v1.AccountKind\x12\x15\n\rlanguage_code\x18\x06 \x01(\t\x12\x14\n\x0cjurisdiction\x18\x07 \x01(\t\x12*\n\tstake_max\x18\x08 \x01(\x0b\x32\x17.reelmesh.type.v1.Money\x12\x35\n\x12\x63ycle_min_duration\x18\t \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x33\n\x10session_duration\x18\n \x01(\x0b\x32\x19.google.protobuf.Duration\"\x85\x01\n\x15\x43reateSessionResponse\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x13\n\x0blaunch_code\x18\x02 \x01(\t\x12\x12\n\nlaunch_url\x18\x03 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"*\n\x13\x45xchangeCodeRequest\x12\x13\n\x0blaunch_code\x18\x01 \x01(\t\"\xeb\x01\n\x14\x45xchangeCodeResponse\x12\r\n\x05token\x18\x01 \x01(\t\x12\x12\n\nsession_id\x18\x02 \x01(\t\x12$\n\x04game\x18\x03 \x01(\x0b\x32\x16.reelmesh.game.v1.Game\x12(\n\x07\x62\x61lance\x18\x04 \x01(\x0b\x32\x17.reelmesh.type.v1.Money\x12/\n\x0b\x65xpire_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x05round\x18\x06 \x01(\x0b\x32 .reelmesh.gateway.v1.PlayedRound\"\x13\n\x11GetBalanceRequest\"t\n\x12GetBalanceResponse\x12(\n\x07\x62\x61lance\x18\x01 \x01(\x0b\x32\x17.reelmesh.type.v1.Money\x12\x34\n\x13open_rounds_at_risk\x18\x02 \x01(\x0b\x32\x17.reelmesh.type.v1.Money\"I\n\x0bSpinRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12&\n\x05stake\x18\x02 \x01(\x0b\x32\x17.reelmesh.type.v1.Money\"\xe3\x03\n\x0bPlayedRound\x12\x10\n\x08round_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x0f\n\x07game_id\x18\x03 \x01(\t\x12\x14\n\x0cgame_version\x18\x04 \x01(\x05\x12+\n\x05state\x18\x05 \x01(\x0e\x32\x1c.reelmesh.game.v1.RoundState\x12&\n\x05stake\x18\x06 \x01(\x0b\x32\x17.reelmesh.type.v1.Money\x12$\n\x03win\x18\x07 \x01(\x0b\x32\x17.reelmesh.type.v1.Money\x12\x14\n\x0coutcome_json\x18\x08 \x01(\x0c\x12(\n\x07\x61t_risk\x18\t \x01(\x0b\x32\x17.reelmesh.type.v1.Money\x12\x11\n\tstep_next\x18\n \x01(\x05\x12\x0f\n\x07\x63hoices\x18\x0b \x03(\t\x12%\n\x05steps\x18\x0c \x03(\x0b\x32\x16.reelmesh.game.v1.Step\x12.\n\rbalance_after\x18\r \x01(\x0b\x32\x17.reelmesh.type.v1.Money\x12/\n\x0b\x63reate_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08trace_id\x18\x0f \x01(\t\x12\x0e\n\x06reason\x18\x10 \x01(\t\"q\n\x0cSpinResponse\x12/\n\x05round\x18\x01 \x01(\x0b\x32 .reelmesh.gateway.v1.PlayedRound\x12\x30\n\x0f\x63urrent_balance\x18\x02 \x01(\x0b\x32\x17.reelmesh.type.v1.Money\"<\n\nActRequest\x12\x10\n\x08round_id\x18\x01 \x01(\t\x12\x0c\n\x04step\x18\x02 \x01(\x05\x12\x0e\n\x06\x63hoice\x18\x03 \x01(\t\"p\n\x0b\x41\x63tResponse\x12/\n\x05round\x18\x01 \x01(\x0b\x32 .reelmesh.gateway.v1.PlayedRound\x12\x30\n\x0f\x63urrent_balance\x18\x02 \x01(\x0b\x32\x17.reelmesh.type.v1.Money\"B\n\x0fGetRoundRequest\x12\x12\n\x08round_id\x18\x01 \x01(\tH\x00\x12\x14\n\nrequest_id\x18\x02 \x01(\tH\x00\x42\x05\n\x03key\"C\n\x10GetRoundResponse\x12/\n\x05round\x18\x01 \x01(\x0b\x32 .reelmesh.gateway.v1.PlayedRound\":\n\x11ListRoundsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"_\n\x12ListRoundsResponse\x12\x30\n\x06rounds\x18\x01 \x03(\x0b\x32 .reelmesh.gateway.v1.PlayedRound\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\")\n\x13\x43loseSessionRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\"\xc8\x01\n\x14\x43loseSessionResponse\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x30\n\x05state\x18\x02 \x01(\x0e\x32!.reelmesh.session.v1.SessionState\x12.\n\nclose_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12:\n\x10\x63ollected_rounds\x18\x04 \x03(\x0b\x32 .reelmesh.gateway.v1.PlayedRound\"\x12\n\x10ListGamesRequest\":\n\x11ListGamesResponse\x12%\n\x05games\x18\x01 \x03(\x0b\x32\x16.reelmesh.game.v1.Game2\x96\x08\n\x0eGatewayService\x12]\n\nFundPlayer\x12&.reelmesh.gateway.v1.FundPlayerRequest\x1a\'.reelmesh.gateway.v1.FundPlayerResponse\x12i\n\x0eWithdrawPlayer\x12*.reelmesh.gateway.v1.WithdrawPlayerRequest\x1a+.reelmesh.gateway.v1.WithdrawPlayerResponse\x12\x66\n\rCreateSession\x12).reelmesh.gateway.v1.CreateSessionRequest\x1a*.reelmesh.gateway.v1.CreateSessionResponse\x12\x63\n\x0c\x45xchangeCode\x12(.reelmesh.gateway.v1.ExchangeCodeRequest\x1a).reelmesh.gateway.v1.ExchangeCodeResponse\x12]\n\nGetBalance\x12&.reelmesh.gateway.v1.GetBalanceRequest\x1a\'.reelmesh.gateway.v1.GetBalanceResponse\x12K\n\x04Spin\x12 .reelmesh.gateway.v1.SpinRequest\x1a!.reelmesh.gateway.v1.SpinResponse\x12H\n\x03\x41\x63t\x12\x1f.reelmesh.gateway.v1.ActRequest\x1a .reelmesh.gateway.v1.ActResponse\x12W\n\x08GetRound\x12$.reelmesh.gateway.v1.GetRoundRequest\x1a%.reelmesh.gateway.v1.GetRoundResponse\x12]\n\nListRounds\x12&.reelmesh.gateway.v1.ListRoundsRequest\x1a\'.reelmesh.gateway.v1.ListRoundsResponse\x12\x63\n\x0c\x43loseSession\x12(.reelmesh.gateway.v1.CloseSessionRequest\x1a).reelmesh.gateway.v1.CloseSessionResponse\x12Z\n\tListGames\x12%.reelmesh.gateway.v1.ListGamesRequest\x1a&.reelmesh.gateway.v1.ListGamesResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!reelmesh/gateway/v1/gateway.proto\x12\x13reelmesh.gateway.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1freelmesh/events/v1/events.proto\x1a\x1breelmesh/game/v1/game.proto\x1a&reelmesh/gateway/v1/client_event.proto\x1a\"reelmesh/gateway/v1/operator.proto\x1a!reelmesh/session/v1/session.proto\x1a#reelmesh/type/v1/account_kind.proto\x1a\x1creelmesh/type/v1/error.proto\x1a\x1creelmesh/type/v1/money.proto\x1a\x1freelmesh/wallet/v1/wallet.proto\"\x90\x01\n\x11\x46undPlayerRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x11\n\tplayer_id\x18\x02 \x01(\t\x12\'\n\x06\x61mount\x18\x03 \x01(\x0b\x32\x17.reelmesh.type.v1.Money\x12+\n\x04kind\x18\x04 \x01(\x0e\x32\x1d.reelmesh.type.v1.AccountKind\"\x8b\x01\n\x12\x46undPlayerResponse\x12\x13\n\x0btransfer_id\x18\x01 \x01(\t\x12.\n\rbalance_after\x18\x02 \x01(\x0b\x32\x17.reelmesh.type.v1.Money\x12\x30\n\x0f\x63urrent_balance\x18\x03 \x01(\x0b\x32\x17.reelmesh.type.v1.Money\"\x94\x01\n\x15WithdrawPlayerRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x11\n\tplayer_id\x18\x02 \x01(\t\x12\'\n\x06\x61mount\x18\x03 \x01(\x0b\x32\x17.reelmesh.type.v1.Money\x12+\n\x04kind\x18\x04 \x01(\x0e\x32\x1d.reelmesh.type.v1.AccountKind\"\x8f\x01\n\x16WithdrawPlayerResponse\x12\x13\n\x0btransfer_id\x18\x01 \x01(\t\x12.\n\rbalance_after\x18\x02 \x01(\x0b\x32\x17.reelmesh.type.v1.Money\x12\x30\n\x0f\x63urrent_balance\x18\x03 \x01(\x0b\x32\x17.reelmesh.type.v1.Money\"\xd4\x03\n\x14\x43reateSessionRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x11\n\tplayer_id\x18\x02 \x01(\t\x12\x0f\n\x07game_id\x18\x03 \x01(\t\x12\x15\n\rcurrency_code\x18\x04 \x01(\t\x12+\n\x04kind\x18\x05 \x01(\x0e\x32\x1d.reelmesh.type.v1.AccountKind\x12\x15\n\rlanguage_code\x18\x06 \x01(\t\x12\x14\n\x0cjurisdiction\x18\x07 \x01(\t\x12*\n\tstake_max\x18\x08 \x01(\x0b\x32\x17.reelmesh.type.v1.Money\x12\x35\n\x12\x63ycle_min_duration\x18\t \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x33\n\x10session_duration\x18\n \x01(\x0b\x32\x19.google.protobuf.Duration\x12+\n\nloss_limit\x18\x0b \x01(\x0b\x32\x17.reelmesh.type.v1.Money\x12\x39\n\x16reality_check_interval\x18\x0c \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x13\n\x0bplayer_tier\x18\r \x01(\t\"\x85\x01\n\x15\x43reateSessionResponse\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x13\n\x0blaunch_code\x18\x02 \x01(\t\x12\x12\n\nlaunch_url\x18\x03 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"*\n\x13\x45xchangeCodeRequest\x12\x13\n\x0blaunch_code\x18\x01 \x01(\t\"\x9a\x02\n\x14\x45xchangeCodeResponse\x12\r\n\x05token\x18\x01 \x01(\t\x12\x12\n\nsession_id\x18\x02 \x01(\t\x12$\n\x04game\x18\x03 \x01(\x0b\x32\x16.reelmesh.game.v1.Game\x12(\n\x07\x62\x61lance\x18\x04 \x01(\x0b\x32\x17.reelmesh.type.v1.Money\x12/\n\x0b\x65xpire_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x05round\x18\x06 \x01(\x0b\x32 .reelmesh.gateway.v1.PlayedRound\x12-\n\x04play\x18\x07 \x01(\x0b\x32\x1f.reelmesh.session.v1.PlayStatus\"\x13\n\x11GetBalanceRequest\"t\n\x12GetBalanceResponse\x12(\n\x07\x62\x61lance\x18\x01 \x01(\x0b\x32\x17.reelmesh.type.v1.Money\x12\x34\n\x13open_rounds_at_risk\x18\x02 \x01(\x0b\x32\x17.reelmesh.type.v1.Money\"x\n\x0bSpinRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12&\n\x05stake\x18\x02 \x01(\x0b\x32\x17.reelmesh.type.v1.Money\x12\x0c\n\x04mode\x18\x03 \x01(\t\x12\x10\n\x08\x61utoplay\x18\x04 \x01(\x08\x12\r\n\x05turbo\x18\x05 \x01(\x08\"\xf1\x03\n\x0bPlayedRound\x12\x10\n\x08round_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x0f\n\x07game_id\x18\x03 \x01(\t\x12\x14\n\x0cgame_version\x18\x04 \x01(\x05\x12+\n\x05state\x18\x05 \x01(\x0e\x32\x1c.reelmesh.game.v1.RoundState\x12&\n\x05stake\x18\x06 \x01(\x0b\x32\x17.reelmesh.type.v1.Money\x12$\n\x03win\x18\x07 \x01(\x0b\x32\x17.reelmesh.type.v1.Money\x12\x14\n\x0coutcome_json\x18\x08 \x01(\x0c\x12(\n\x07\x61t_risk\x18\t \x01(\x0b\x32\x17.reelmesh.type.v1.Money\x12\x11\n\tstep_next\x18\n \x01(\x05\x12\x0f\n\x07\x63hoices\x18\x0b \x03(\t\x12%\n\x05steps\x18\x0c \x03(\x0b\x32\x16.reelmesh.game.v1.Step\x12.\n\rbalance_after\x18\r \x01(\x0b\x32\x17.reelmesh.type.v1.Money\x12/\n\x0b\x63reate_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08trace_id\x18\x0f \x01(\t\x12\x0e\n\x06reason\x18\x10 \x01(\t\x12\x0c\n\x04mode\x18\x11 \x01(\t\"q\n\x0cSpinResponse\x12/\n\x05round\x18\x01 \x01(\x0b\x32 .reelmesh.gateway.v1.PlayedRound\x12\x30\n\x0f\x63urrent_balance\x18\x02 \x01(\x0b\x32\x17.reelmesh.type.v1.Money\"<\n\nActRequest\x12\x10\n\x08round_id\x18\x01 \x01(\t\x12\x0c\n\x04step\x18\x02 \x01(\x05\x12\x0e\n\x06\x63hoice\x18\x03 \x01(\t\"p\n\x0b\x41\x63tResponse\x12/\n\x05round\x18\x01 \x01(\x0b\x32 .reelmesh.gateway.v1.PlayedRound\x12\x30\n\x0f\x63urrent_balance\x18\x02 \x01(\x0b\x32\x17.reelmesh.type.v1.Money\"B\n\x0fGetRoundRequest\x12\x12\n\x08round_id\x18\x01 \x01(\tH\x00\x12\x14\n\nrequest_id\x18\x02 \x01(\tH\x00\x42\x05\n\x03key\"C\n\x10GetRoundResponse\x12/\n\x05round\x18\x01 \x01(\x0b\x32 .reelmesh.gateway.v1.PlayedRound\":\n\x11ListRoundsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"_\n\x12ListRoundsResponse\x12\x30\n\x06rounds\x18\x01 \x03(\x0b\x32 .reelmesh.gateway.v1.PlayedRound\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\")\n\x13\x43loseSessionRequest\x12\x12\n\nsession_id\x18\x01 \x01(\t\"\xc8\x01\n\x14\x43loseSessionResponse\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x30\n\x05state\x18\x02 \x01(\x0e\x32!.reelmesh.session.v1.SessionState\x12.\n\nclose_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12:\n\x10\x63ollected_rounds\x18\x04 \x03(\x0b\x32 .reelmesh.gateway.v1.PlayedRound\"\x12\n\x10ListGamesRequest\":\n\x11ListGamesResponse\x12%\n\x05games\x18\x01 \x03(\x0b\x32\x16.reelmesh.game.v1.Game\"7\n\x13\x45xplainRoundRequest\x12\x10\n\x08round_id\x18\x01 \x01(\t\x12\x0e\n\x06replay\x18\x02 \x01(\x08\"\xc1\x03\n\x14\x45xplainRoundResponse\x12\x10\n\x08round_id\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x64\x64s_up\x18\x02 \x01(\x08\x12\x31\n\x06\x63hecks\x18\x03 \x03(\x0b\x32!.reelmesh.gateway.v1.ExplainCheck\x12\x30\n\x07missing\x18\x04 \x03(\x0b\x32\x1f.reelmesh.gateway.v1.ExplainGap\x12\x34\n\x08timeline\x18\x05 \x03(\x0b\x32\".reelmesh.gateway.v1.ExplainMoment\x12\x31\n\x06traces\x18\x06 \x03(\x0b\x32!.reelmesh.gateway.v1.ExplainTrace\x12\x30\n\x07session\x18\x07 \x01(\x0b\x32\x1f.reelmesh.session.v1.SpinRecord\x12+\n\x04game\x18\x08 \x01(\x0b\x32\x1d.reelmesh.game.v1.RoundRecord\x12.\n\x06wallet\x18\t \x01(\x0b\x32\x1e.reelmesh.wallet.v1.RoundBooks\x12)\n\x06\x65vents\x18\n \x03(\x0b\x32\x19.reelmesh.events.v1.Event\"}\n\x0c\x45xplainCheck\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07promise\x18\x02 \x01(\t\x12\x30\n\x06result\x18\x03 \x01(\x0e\x32 .reelmesh.gateway.v1.CheckResult\x12\x0e\n\x06\x64\x65tail\x18\x04 \x01(\t\x12\x0c\n\x04todo\x18\x05 \x01(\t\"*\n\nExplainGap\x12\x0c\n\x04part\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"j\n\rExplainMoment\x12(\n\x04time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07service\x18\x02 \x01(\t\x12\x0c\n\x04text\x18\x03 \x01(\t\x12\x10\n\x08trace_id\x18\x04 \x01(\t\"L\n\x0c\x45xplainTrace\x12\x10\n\x08trace_id\x18\x01 \x01(\t\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\x0f\n\x07sampled\x18\x03 \x01(\x08\x12\x0b\n\x03url\x18\x04 \x01(\t\"\x8a\x01\n\x0bPlayRequest\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\t\x12\x30\n\x04spin\x18\x02 \x01(\x0b\x32 .reelmesh.gateway.v1.SpinRequestH\x00\x12.\n\x03\x61\x63t\x18\x03 \x01(\x0b\x32\x1f.reelmesh.gateway.v1.ActRequestH\x00\x42\x08\n\x06\x61\x63tion\"\xc9\x01\n\x0cPlayResponse\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\t\x12\x31\n\x04spin\x18\x02 \x01(\x0b\x32!.reelmesh.gateway.v1.SpinResponseH\x00\x12/\n\x03\x61\x63t\x18\x03 \x01(\x0b\x32 .reelmesh.gateway.v1.ActResponseH\x00\x12(\n\x05\x65rror\x18\x04 \x01(\x0b\x32\x17.reelmesh.type.v1.ErrorH\x00\x12\x10\n\x08trace_id\x18\x05 \x01(\tB\x08\n\x06result\"\x13\n\x11GetSessionRequest\"\xeb\x01\n\x12GetSessionResponse\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x30\n\x05state\x18\x02 \x01(\x0e\x32!.reelmesh.session.v1.SessionState\x12/\n\x0b\x65xpire_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\x04play\x18\x04 \x01(\x0b\x32\x1f.reelmesh.session.v1.PlayStatus\x12/\n\x05round\x18\x05 \x01(\x0b\x32 .reelmesh.gateway.v1.PlayedRound\"\x12\n\x10KeepAliveRequest\"s\n\x11KeepAliveResponse\x12/\n\x0b\x65xpire_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\x04play\x18\x02 \x01(\x0b\x32\x1f.reelmesh.session.v1.PlayStatus\"Y\n\x1e\x41\x63knowledgeRealityCheckRequest\x12\x37\n\x06\x63hoice\x18\x01 \x01(\x0e\x32\'.reelmesh.session.v1.RealityCheckChoice\"\x8b\x01\n\x1f\x41\x63knowledgeRealityCheckResponse\x12-\n\x04play\x18\x01 \x01(\x0b\x32\x1f.reelmesh.session.v1.PlayStatus\x12\x39\n\x06\x63losed\x18\x02 \x01(\x0b\x32).reelmesh.gateway.v1.CloseSessionResponse\"\xec\x01\n\x16SetPlayerLimitsRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x11\n\tplayer_id\x18\x02 \x01(\t\x12\x15\n\rcurrency_code\x18\x03 \x01(\t\x12+\n\x04kind\x18\x04 \x01(\x0e\x32\x1d.reelmesh.type.v1.AccountKind\x12\x31\n\x06limits\x18\x05 \x01(\x0b\x32!.reelmesh.session.v1.PlayerLimits\x12\x34\n\x11\x63ool_off_duration\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xe6\x01\n\x17SetPlayerLimitsResponse\x12\x31\n\x06limits\x18\x01 \x01(\x0b\x32!.reelmesh.session.v1.PlayerLimits\x12\x36\n\x0bnext_limits\x18\x02 \x01(\x0b\x32!.reelmesh.session.v1.PlayerLimits\x12-\n\tnext_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\rlock_end_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"o\n\x16GetPlayerLimitsRequest\x12\x11\n\tplayer_id\x18\x01 \x01(\t\x12\x15\n\rcurrency_code\x18\x02 \x01(\t\x12+\n\x04kind\x18\x03 \x01(\x0e\x32\x1d.reelmesh.type.v1.AccountKind\"\xe6\x01\n\x17GetPlayerLimitsResponse\x12\x31\n\x06limits\x18\x01 \x01(\x0b\x32!.reelmesh.session.v1.PlayerLimits\x12\x36\n\x0bnext_limits\x18\x02 \x01(\x0b\x32!.reelmesh.session.v1.PlayerLimits\x12-\n\tnext_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\rlock_end_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*\x8a\x01\n\x0b\x43heckResult\x12\x1c\n\x18\x43HECK_RESULT_UNSPECIFIED\x10\x00\x12\x13\n\x0f\x43HECK_RESULT_OK\x10\x01\x12\x14\n\x10\x43HECK_RESULT_OFF\x10\x02\x12\x18\n\x14\x43HECK_RESULT_NOT_YET\x10\x03\x12\x18\n\x14\x43HECK_RESULT_UNKNOWN\x10\x04\x32\xe5#\n\x0eGatewayService\x12]\n\nFundPlayer\x12&.reelmesh.gateway.v1.FundPlayerRequest\x1a\'.reelmesh.gateway.v1.FundPlayerResponse\x12i\n\x0eWithdrawPlayer\x12*.reelmesh.gateway.v1.WithdrawPlayerRequest\x1a+.reelmesh.gateway.v1.WithdrawPlayerResponse\x12\x66\n\rCreateSession\x12).reelmesh.gateway.v1.CreateSessionRequest\x1a*.reelmesh.gateway.v1.CreateSessionResponse\x12\x63\n\x0c\x45xchangeCode\x12(.reelmesh.gateway.v1.ExchangeCodeRequest\x1a).reelmesh.gateway.v1.ExchangeCodeResponse\x12]\n\nGetBalance\x12&.reelmesh.gateway.v1.GetBalanceRequest\x1a\'.reelmesh.gateway.v1.GetBalanceResponse\x12K\n\x04Spin\x12 .reelmesh.gateway.v1.SpinRequest\x1a!.reelmesh.gateway.v1.SpinResponse\x12H\n\x03\x41\x63t\x12\x1f.reelmesh.gateway.v1.ActRequest\x1a .reelmesh.gateway.v1.ActResponse\x12W\n\x08GetRound\x12$.reelmesh.gateway.v1.GetRoundRequest\x1a%.reelmesh.gateway.v1.GetRoundResponse\x12]\n\nListRounds\x12&.reelmesh.gateway.v1.ListRoundsRequest\x1a\'.reelmesh.gateway.v1.ListRoundsResponse\x12\x63\n\x0c\x43loseSession\x12(.reelmesh.gateway.v1.CloseSessionRequest\x1a).reelmesh.gateway.v1.CloseSessionResponse\x12]\n\nGetSession\x12&.reelmesh.gateway.v1.GetSessionRequest\x1a\'.reelmesh.gateway.v1.GetSessionResponse\x12Z\n\tKeepAlive\x12%.reelmesh.gateway.v1.KeepAliveRequest\x1a&.reelmesh.gateway.v1.KeepAliveResponse\x12\x84\x01\n\x17\x41\x63knowledgeRealityCheck\x12\x33.reelmesh.gateway.v1.AcknowledgeRealityCheckRequest\x1a\x34.reelmesh.gateway.v1.AcknowledgeRealityCheckResponse\x12o\n\x10SendClientEvents\x12,.reelmesh.gateway.v1.SendClientEventsRequest\x1a-.reelmesh.gateway.v1.SendClientEventsResponse\x12l\n\x0fSetPlayerLimits\x12+.reelmesh.gateway.v1.SetPlayerLimitsRequest\x1a,.reelmesh.gateway.v1.SetPlayerLimitsResponse\x12l\n\x0fGetPlayerLimits\x12+.reelmesh.gateway.v1.GetPlayerLimitsRequest\x1a,.reelmesh.gateway.v1.GetPlayerLimitsResponse\x12Z\n\tListGames\x12%.reelmesh.gateway.v1.ListGamesRequest\x1a&.reelmesh.gateway.v1.ListGamesResponse\x12\x63\n\x0c\x45xplainRound\x12(.reelmesh.gateway.v1.ExplainRoundRequest\x1a).reelmesh.gateway.v1.ExplainRoundResponse\x12O\n\x04Play\x12 .reelmesh.gateway.v1.PlayRequest\x1a!.reelmesh.gateway.v1.PlayResponse(\x01\x30\x01\x12o\n\x10GetPlayerBalance\x12,.reelmesh.gateway.v1.GetPlayerBalanceRequest\x1a-.reelmesh.gateway.v1.GetPlayerBalanceResponse\x12o\n\x10ListTransactions\x12,.reelmesh.gateway.v1.ListTransactionsRequest\x1a-.reelmesh.gateway.v1.ListTransactionsResponse\x12l\n\x0fGetTransactions\x12+.reelmesh.gateway.v1.GetTransactionsRequest\x1a,.reelmesh.gateway.v1.GetTransactionsResponse\x12i\n\x0eGetDailyTotals\x12*.reelmesh.gateway.v1.GetDailyTotalsRequest\x1a+.reelmesh.gateway.v1.GetDailyTotalsResponse\x12\x66\n\rAdjustBalance\x12).reelmesh.gateway.v1.AdjustBalanceRequest\x1a*.reelmesh.gateway.v1.AdjustBalanceResponse\x12\x66\n\rFreezeAccount\x12).reelmesh.gateway.v1.FreezeAccountRequest\x1a*.reelmesh.gateway.v1.FreezeAccountResponse\x12l\n\x0fUnfreezeAccount\x12+.reelmesh.gateway.v1.UnfreezeAccountRequest\x1a,.reelmesh.gateway.v1.UnfreezeAccountResponse\x12o\n\x10ListPlayerRounds\x12,.reelmesh.gateway.v1.ListPlayerRoundsRequest\x1a-.reelmesh.gateway.v1.ListPlayerRoundsResponse\x12\x66\n\rRollbackRound\x12).reelmesh.gateway.v1.RollbackRoundRequest\x1a*.reelmesh.gateway.v1.RollbackRoundResponse\x12`\n\x0bRollbackBet\x12\'.reelmesh.gateway.v1.RollbackBetRequest\x1a(.reelmesh.gateway.v1.RollbackBetResponse\x12`\n\x0bListReviews\x12\'.reelmesh.gateway.v1.ListReviewsRequest\x1a(.reelmesh.gateway.v1.ListReviewsResponse\x12\x66\n\rResolveReview\x12).reelmesh.gateway.v1.ResolveReviewRequest\x1a*.reelmesh.gateway.v1.ResolveReviewResponse\x12x\n\x13ListRollbackReviews\x12/.reelmesh.gateway.v1.ListRollbackReviewsRequest\x1a\x30.reelmesh.gateway.v1.ListRollbackReviewsResponse\x12i\n\x0eListStuckCalls\x12*.reelmesh.gateway.v1.ListStuckCallsRequest\x1a+.reelmesh.gateway.v1.ListStuckCallsResponse\x12o\n\x10ResolveStuckCall\x12,.reelmesh.gateway.v1.ResolveStuckCallRequest\x1a-.reelmesh.gateway.v1.ResolveStuckCallResponse\x12]\n\nListEvents\x12&.reelmesh.gateway.v1.ListEventsRequest\x1a\'.reelmesh.gateway.v1.ListEventsResponse\x12n\n\x0fSubscribeEvents\x12+.reelmesh.gateway.v1.SubscribeEventsRequest\x1a,.reelmesh.gateway.v1.SubscribeEventsResponse0\x01\x12\x66\n\rCreateWebhook\x12).reelmesh.gateway.v1.CreateWebhookRequest\x1a*.reelmesh.gateway.v1.CreateWebhookResponse\x12\x63\n\x0cListWebhooks\x12(.reelmesh.gateway.v1.ListWebhooksRequest\x1a).reelmesh.gateway.v1.ListWebhooksResponse\x12x\n\x13RotateWebhookSecret\x12/.reelmesh.gateway.v1.RotateWebhookSecretRequest\x1a\x30.reelmesh.gateway.v1.RotateWebhookSecretResponse\x12\x63\n\x0cPauseWebhook\x12(.reelmesh.gateway.v1.PauseWebhookRequest\x1a).reelmesh.gateway.v1.PauseWebhookResponse\x12\x66\n\rResumeWebhook\x12).reelmesh.gateway.v1.ResumeWebhookRequest\x1a*.reelmesh.gateway.v1.ResumeWebhookResponse\x12\x66\n\rDeleteWebhook\x12).reelmesh.gateway.v1.DeleteWebhookRequest\x1a*.reelmesh.gateway.v1.DeleteWebhookResponse\x12l\n\x0fListDeadLetters\x12+.reelmesh.gateway.v1.ListDeadLettersRequest\x1a,.reelmesh.gateway.v1.ListDeadLettersResponse\x12{\n\x14RedeliverDeadLetters\x12\x30.reelmesh.gateway.v1.RedeliverDeadLettersRequest\x1a\x31.reelmesh.gateway.v1.RedeliverDeadLettersResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'reelmesh.gateway.v1.gateway_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_FUNDPLAYERREQUEST']._serialized_start=255
-  _globals['_FUNDPLAYERREQUEST']._serialized_end=399
-  _globals['_FUNDPLAYERRESPONSE']._serialized_start=402
-  _globals['_FUNDPLAYERRESPONSE']._serialized_end=541
-  _globals['_WITHDRAWPLAYERREQUEST']._serialized_start=544
-  _globals['_WITHDRAWPLAYERREQUEST']._serialized_end=692
-  _globals['_WITHDRAWPLAYERRESPONSE']._serialized_start=695
-  _globals['_WITHDRAWPLAYERRESPONSE']._serialized_end=838
-  _globals['_CREATESESSIONREQUEST']._serialized_start=841
-  _globals['_CREATESESSIONREQUEST']._serialized_end=1184
-  _globals['_CREATESESSIONRESPONSE']._serialized_start=1187
-  _globals['_CREATESESSIONRESPONSE']._serialized_end=1320
-  _globals['_EXCHANGECODEREQUEST']._serialized_start=1322
-  _globals['_EXCHANGECODEREQUEST']._serialized_end=1364
-  _globals['_EXCHANGECODERESPONSE']._serialized_start=1367
-  _globals['_EXCHANGECODERESPONSE']._serialized_end=1602
-  _globals['_GETBALANCEREQUEST']._serialized_start=1604
-  _globals['_GETBALANCEREQUEST']._serialized_end=1623
-  _globals['_GETBALANCERESPONSE']._serialized_start=1625
-  _globals['_GETBALANCERESPONSE']._serialized_end=1741
-  _globals['_SPINREQUEST']._serialized_start=1743
-  _globals['_SPINREQUEST']._serialized_end=1816
-  _globals['_PLAYEDROUND']._serialized_start=1819
-  _globals['_PLAYEDROUND']._serialized_end=2302
-  _globals['_SPINRESPONSE']._serialized_start=2304
-  _globals['_SPINRESPONSE']._serialized_end=2417
-  _globals['_ACTREQUEST']._serialized_start=2419
-  _globals['_ACTREQUEST']._serialized_end=2479
-  _globals['_ACTRESPONSE']._serialized_start=2481
-  _globals['_ACTRESPONSE']._serialized_end=2593
-  _globals['_GETROUNDREQUEST']._serialized_start=2595
-  _globals['_GETROUNDREQUEST']._serialized_end=2661
-  _globals['_GETROUNDRESPONSE']._serialized_start=2663
-  _globals['_GETROUNDRESPONSE']._serialized_end=2730
-  _globals['_LISTROUNDSREQUEST']._serialized_start=2732
-  _globals['_LISTROUNDSREQUEST']._serialized_end=2790
-  _globals['_LISTROUNDSRESPONSE']._serialized_start=2792
-  _globals['_LISTROUNDSRESPONSE']._serialized_end=2887
-  _globals['_CLOSESESSIONREQUEST']._serialized_start=2889
-  _globals['_CLOSESESSIONREQUEST']._serialized_end=2930
-  _globals['_CLOSESESSIONRESPONSE']._serialized_start=2933
-  _globals['_CLOSESESSIONRESPONSE']._serialized_end=3133
-  _globals['_LISTGAMESREQUEST']._serialized_start=3135
-  _globals['_LISTGAMESREQUEST']._serialized_end=3153
-  _globals['_LISTGAMESRESPONSE']._serialized_start=3155
-  _globals['_LISTGAMESRESPONSE']._serialized_end=3213
-  _globals['_GATEWAYSERVICE']._serialized_start=3216
-  _globals['_GATEWAYSERVICE']._serialized_end=4262
+  _globals['_CHECKRESULT']._serialized_start=6279
+  _globals['_CHECKRESULT']._serialized_end=6417
+  _globals['_FUNDPLAYERREQUEST']._serialized_start=427
+  _globals['_FUNDPLAYERREQUEST']._serialized_end=571
+  _globals['_FUNDPLAYERRESPONSE']._serialized_start=574
+  _globals['_FUNDPLAYERRESPONSE']._serialized_end=713
+  _globals['_WITHDRAWPLAYERREQUEST']._serialized_start=716
+  _globals['_WITHDRAWPLAYERREQUEST']._serialized_end=864
+  _globals['_WITHDRAWPLAYERRESPONSE']._serialized_start=867
+  _globals['_WITHDRAWPLAYERRESPONSE']._serialized_end=1010
+  _globals['_CREATESESSIONREQUEST']._serialized_start=1013
+  _globals['_CREATESESSIONREQUEST']._serialized_end=1481
+  _globals['_CREATESESSIONRESPONSE']._serialized_start=1484
+  _globals['_CREATESESSIONRESPONSE']._serialized_end=1617
+  _globals['_EXCHANGECODEREQUEST']._serialized_start=1619
+  _globals['_EXCHANGECODEREQUEST']._serialized_end=1661
+  _globals['_EXCHANGECODERESPONSE']._serialized_start=1664
+  _globals['_EXCHANGECODERESPONSE']._serialized_end=1946
+  _globals['_GETBALANCEREQUEST']._serialized_start=1948
+  _globals['_GETBALANCEREQUEST']._serialized_end=1967
+  _globals['_GETBALANCERESPONSE']._serialized_start=1969
+  _globals['_GETBALANCERESPONSE']._serialized_end=2085
+  _globals['_SPINREQUEST']._serialized_start=2087
+  _globals['_SPINREQUEST']._serialized_end=2207
+  _globals['_PLAYEDROUND']._serialized_start=2210
+  _globals['_PLAYEDROUND']._serialized_end=2707
+  _globals['_SPINRESPONSE']._serialized_start=2709
+  _globals['_SPINRESPONSE']._serialized_end=2822
+  _globals['_ACTREQUEST']._serialized_start=2824
+  _globals['_ACTREQUEST']._serialized_end=2884
+  _globals['_ACTRESPONSE']._serialized_start=2886
+  _globals['_ACTRESPONSE']._serialized_end=2998
+  _globals['_GETROUNDREQUEST']._serialized_start=3000
+  _globals['_GETROUNDREQUEST']._serialized_end=3066
+  _globals['_GETROUNDRESPONSE']._serialized_start=3068
+  _globals['_GETROUNDRESPONSE']._serialized_end=3135
+  _globals['_LISTROUNDSREQUEST']._serialized_start=3137
+  _globals['_LISTROUNDSREQUEST']._serialized_end=3195
+  _globals['_LISTROUNDSRESPONSE']._serialized_start=3197
+  _globals['_LISTROUNDSRESPONSE']._serialized_end=3292
+  _globals['_CLOSESESSIONREQUEST']._serialized_start=3294
+  _globals['_CLOSESESSIONREQUEST']._serialized_end=3335
+  _globals['_CLOSESESSIONRESPONSE']._serialized_start=3338
+  _globals['_CLOSESESSIONRESPONSE']._serialized_end=3538
+  _globals['_LISTGAMESREQUEST']._serialized_start=3540
+  _globals['_LISTGAMESREQUEST']._serialized_end=3558
+  _globals['_LISTGAMESRESPONSE']._serialized_start=3560
+  _globals['_LISTGAMESRESPONSE']._serialized_end=3618
+  _globals['_EXPLAINROUNDREQUEST']._serialized_start=3620
+  _globals['_EXPLAINROUNDREQUEST']._serialized_end=3675
+  _globals['_EXPLAINROUNDRESPONSE']._serialized_start=3678
+  _globals['_EXPLAINROUNDRESPONSE']._serialized_end=4127
+  _globals['_EXPLAINCHECK']._serialized_start=4129
+  _globals['_EXPLAINCHECK']._serialized_end=4254
+  _globals['_EXPLAINGAP']._serialized_start=4256
+  _globals['_EXPLAINGAP']._serialized_end=4298
+  _globals['_EXPLAINMOMENT']._serialized_start=4300
+  _globals['_EXPLAINMOMENT']._serialized_end=4406
+  _globals['_EXPLAINTRACE']._serialized_start=4408
+  _globals['_EXPLAINTRACE']._serialized_end=4484
+  _globals['_PLAYREQUEST']._serialized_start=4487
+  _globals['_PLAYREQUEST']._serialized_end=4625
+  _globals['_PLAYRESPONSE']._serialized_start=4628
+  _globals['_PLAYRESPONSE']._serialized_end=4829
+  _globals['_GETSESSIONREQUEST']._serialized_start=4831
+  _globals['_GETSESSIONREQUEST']._serialized_end=4850
+  _globals['_GETSESSIONRESPONSE']._serialized_start=4853
+  _globals['_GETSESSIONRESPONSE']._serialized_end=5088
+  _globals['_KEEPALIVEREQUEST']._serialized_start=5090
+  _globals['_KEEPALIVEREQUEST']._serialized_end=5108
+  _globals['_KEEPALIVERESPONSE']._serialized_start=5110
+  _globals['_KEEPALIVERESPONSE']._serialized_end=5225
+  _globals['_ACKNOWLEDGEREALITYCHECKREQUEST']._serialized_start=5227
+  _globals['_ACKNOWLEDGEREALITYCHECKREQUEST']._serialized_end=5316
+  _globals['_ACKNOWLEDGEREALITYCHECKRESPONSE']._serialized_start=5319
+  _globals['_ACKNOWLEDGEREALITYCHECKRESPONSE']._serialized_end=5458
+  _globals['_SETPLAYERLIMITSREQUEST']._serialized_start=5461
+  _globals['_SETPLAYERLIMITSREQUEST']._serialized_end=5697
+  _globals['_SETPLAYERLIMITSRESPONSE']._serialized_start=5700
+  _globals['_SETPLAYERLIMITSRESPONSE']._serialized_end=5930
+  _globals['_GETPLAYERLIMITSREQUEST']._serialized_start=5932
+  _globals['_GETPLAYERLIMITSREQUEST']._serialized_end=6043
+  _globals['_GETPLAYERLIMITSRESPONSE']._serialized_start=6046
+  _globals['_GETPLAYERLIMITSRESPONSE']._serialized_end=6276
+  _globals['_GATEWAYSERVICE']._serialized_start=6420
+  _globals['_GATEWAYSERVICE']._serialized_end=11001
 # @@protoc_insertion_point(module_scope)

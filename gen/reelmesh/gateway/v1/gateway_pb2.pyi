@@ -9,10 +9,14 @@ from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from reelmesh.events.v1 import events_pb2 as _events_pb2
 from reelmesh.game.v1 import game_pb2 as _game_pb2
 from reelmesh.session.v1 import session_pb2 as _session_pb2
 from reelmesh.type.v1 import account_kind_pb2 as _account_kind_pb2
+from reelmesh.type.v1 import error_pb2 as _error_pb2
 from reelmesh.type.v1 import money_pb2 as _money_pb2
+from reelmesh.wallet.v1 import wallet_pb2 as _wallet_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -23,6 +27,38 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _CheckResult:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _CheckResultEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CheckResult.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CHECK_RESULT_UNSPECIFIED: _CheckResult.ValueType  # 0
+    """Never sent."""
+    CHECK_RESULT_OK: _CheckResult.ValueType  # 1
+    """It is kept."""
+    CHECK_RESULT_OFF: _CheckResult.ValueType  # 2
+    """It is broken."""
+    CHECK_RESULT_NOT_YET: _CheckResult.ValueType  # 3
+    """It cannot be kept yet: something is on its way, or waits for a person."""
+    CHECK_RESULT_UNKNOWN: _CheckResult.ValueType  # 4
+    """It cannot be judged."""
+
+class CheckResult(_CheckResult, metaclass=_CheckResultEnumTypeWrapper):
+    """What became of a promise."""
+
+CHECK_RESULT_UNSPECIFIED: CheckResult.ValueType  # 0
+"""Never sent."""
+CHECK_RESULT_OK: CheckResult.ValueType  # 1
+"""It is kept."""
+CHECK_RESULT_OFF: CheckResult.ValueType  # 2
+"""It is broken."""
+CHECK_RESULT_NOT_YET: CheckResult.ValueType  # 3
+"""It cannot be kept yet: something is on its way, or waits for a person."""
+CHECK_RESULT_UNKNOWN: CheckResult.ValueType  # 4
+"""It cannot be judged."""
+Global___CheckResult: _TypeAlias = CheckResult  # noqa: Y015
 
 @_typing.final
 class FundPlayerRequest(_message.Message):
@@ -180,6 +216,9 @@ class CreateSessionRequest(_message.Message):
     STAKE_MAX_FIELD_NUMBER: _builtins.int
     CYCLE_MIN_DURATION_FIELD_NUMBER: _builtins.int
     SESSION_DURATION_FIELD_NUMBER: _builtins.int
+    LOSS_LIMIT_FIELD_NUMBER: _builtins.int
+    REALITY_CHECK_INTERVAL_FIELD_NUMBER: _builtins.int
+    PLAYER_TIER_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Any RFC 9562 UUID. Required."""
     player_id: _builtins.str
@@ -193,7 +232,9 @@ class CreateSessionRequest(_message.Message):
     language_code: _builtins.str
     """Default "en"."""
     jurisdiction: _builtins.str
-    """Default: the strict policy "default"."""
+    """A policy of docs/policies.md; default: the operator's; one that is unknown is held to "default"."""
+    player_tier: _builtins.str
+    """The player's group by age or means, as the policy names it (docs/policies.md); default: the lowest stakes."""
     @_builtins.property
     def stake_max(self) -> _money_pb2.Money:
         """Default: no limit."""
@@ -205,6 +246,14 @@ class CreateSessionRequest(_message.Message):
     @_builtins.property
     def session_duration(self) -> _duration_pb2.Duration:
         """Default 4 h."""
+
+    @_builtins.property
+    def loss_limit(self) -> _money_pb2.Money:
+        """Largest net loss of this session; default: no limit of the session."""
+
+    @_builtins.property
+    def reality_check_interval(self) -> _duration_pb2.Duration:
+        """1 min..24 h; default: the policy's."""
 
     def __init__(
         self,
@@ -219,10 +268,13 @@ class CreateSessionRequest(_message.Message):
         stake_max: _money_pb2.Money | None = ...,
         cycle_min_duration: _duration_pb2.Duration | None = ...,
         session_duration: _duration_pb2.Duration | None = ...,
+        loss_limit: _money_pb2.Money | None = ...,
+        reality_check_interval: _duration_pb2.Duration | None = ...,
+        player_tier: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["cycle_min_duration", b"cycle_min_duration", "session_duration", b"session_duration", "stake_max", b"stake_max"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cycle_min_duration", b"cycle_min_duration", "loss_limit", b"loss_limit", "reality_check_interval", b"reality_check_interval", "session_duration", b"session_duration", "stake_max", b"stake_max"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["currency_code", b"currency_code", "cycle_min_duration", b"cycle_min_duration", "game_id", b"game_id", "jurisdiction", b"jurisdiction", "kind", b"kind", "language_code", b"language_code", "player_id", b"player_id", "request_id", b"request_id", "session_duration", b"session_duration", "stake_max", b"stake_max"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["currency_code", b"currency_code", "cycle_min_duration", b"cycle_min_duration", "game_id", b"game_id", "jurisdiction", b"jurisdiction", "kind", b"kind", "language_code", b"language_code", "loss_limit", b"loss_limit", "player_id", b"player_id", "player_tier", b"player_tier", "reality_check_interval", b"reality_check_interval", "request_id", b"request_id", "session_duration", b"session_duration", "stake_max", b"stake_max"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -298,6 +350,7 @@ class ExchangeCodeResponse(_message.Message):
     BALANCE_FIELD_NUMBER: _builtins.int
     EXPIRE_TIME_FIELD_NUMBER: _builtins.int
     ROUND_FIELD_NUMBER: _builtins.int
+    PLAY_FIELD_NUMBER: _builtins.int
     token: _builtins.str
     """Bearer credential of the player's operations."""
     session_id: _builtins.str
@@ -318,6 +371,10 @@ class ExchangeCodeResponse(_message.Message):
     def round(self) -> Global___PlayedRound:
         """The open round of this game, else the last one, to reconnect to; absent for a new player."""
 
+    @_builtins.property
+    def play(self) -> _session_pb2.PlayStatus:
+        """What the client has to show, and what is kept to."""
+
     def __init__(
         self,
         *,
@@ -327,10 +384,11 @@ class ExchangeCodeResponse(_message.Message):
         balance: _money_pb2.Money | None = ...,
         expire_time: _timestamp_pb2.Timestamp | None = ...,
         round: Global___PlayedRound | None = ...,
+        play: _session_pb2.PlayStatus | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["balance", b"balance", "expire_time", b"expire_time", "game", b"game", "round", b"round"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["balance", b"balance", "expire_time", b"expire_time", "game", b"game", "play", b"play", "round", b"round"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["balance", b"balance", "expire_time", b"expire_time", "game", b"game", "round", b"round", "session_id", b"session_id", "token", b"token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["balance", b"balance", "expire_time", b"expire_time", "game", b"game", "play", b"play", "round", b"round", "session_id", b"session_id", "token", b"token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -391,21 +449,33 @@ class SpinRequest(_message.Message):
 
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     STAKE_FIELD_NUMBER: _builtins.int
+    MODE_FIELD_NUMBER: _builtins.int
+    AUTOPLAY_FIELD_NUMBER: _builtins.int
+    TURBO_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Any RFC 9562 UUID, new for every spin, the same for its retries. Required."""
+    mode: _builtins.str
+    """One of the game's modes. Default "base"."""
+    autoplay: _builtins.bool
+    """The client plays by itself. Refused where the policy forbids it."""
+    turbo: _builtins.bool
+    """The client shortens what it shows. Refused where the policy forbids it."""
     @_builtins.property
     def stake(self) -> _money_pb2.Money:
-        """The total stake. Required."""
+        """The total stake: a step of the game's ladder times the cost of the mode. Required."""
 
     def __init__(
         self,
         *,
         request_id: _builtins.str = ...,
         stake: _money_pb2.Money | None = ...,
+        mode: _builtins.str = ...,
+        autoplay: _builtins.bool = ...,
+        turbo: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["stake", b"stake"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["request_id", b"request_id", "stake", b"stake"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["autoplay", b"autoplay", "mode", b"mode", "request_id", b"request_id", "stake", b"stake", "turbo", b"turbo"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -433,6 +503,7 @@ class PlayedRound(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     TRACE_ID_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
+    MODE_FIELD_NUMBER: _builtins.int
     round_id: _builtins.str
     """Minted by game."""
     request_id: _builtins.str
@@ -451,6 +522,8 @@ class PlayedRound(_message.Message):
     """Trace of the call that drew it."""
     reason: _builtins.str
     """Why; only when REFUSED, VOID or NEEDS_REVIEW: the reason's name."""
+    mode: _builtins.str
+    """The mode it is played in."""
     @_builtins.property
     def stake(self) -> _money_pb2.Money:
         """The total stake."""
@@ -498,10 +571,11 @@ class PlayedRound(_message.Message):
         create_time: _timestamp_pb2.Timestamp | None = ...,
         trace_id: _builtins.str = ...,
         reason: _builtins.str = ...,
+        mode: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["at_risk", b"at_risk", "balance_after", b"balance_after", "create_time", b"create_time", "stake", b"stake", "win", b"win"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_risk", b"at_risk", "balance_after", b"balance_after", "choices", b"choices", "create_time", b"create_time", "game_id", b"game_id", "game_version", b"game_version", "outcome_json", b"outcome_json", "reason", b"reason", "request_id", b"request_id", "round_id", b"round_id", "stake", b"stake", "state", b"state", "step_next", b"step_next", "steps", b"steps", "trace_id", b"trace_id", "win", b"win"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_risk", b"at_risk", "balance_after", b"balance_after", "choices", b"choices", "create_time", b"create_time", "game_id", b"game_id", "game_version", b"game_version", "mode", b"mode", "outcome_json", b"outcome_json", "reason", b"reason", "request_id", b"request_id", "round_id", b"round_id", "stake", b"stake", "state", b"state", "step_next", b"step_next", "steps", b"steps", "trace_id", b"trace_id", "win", b"win"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -803,3 +877,639 @@ class ListGamesResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListGamesResponse: _TypeAlias = ListGamesResponse  # noqa: Y015
+
+@_typing.final
+class ExplainRoundRequest(_message.Message):
+    """Names a round."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROUND_ID_FIELD_NUMBER: _builtins.int
+    REPLAY_FIELD_NUMBER: _builtins.int
+    round_id: _builtins.str
+    """Required."""
+    replay: _builtins.bool
+    """Whether game derives it again from its draw log, too."""
+    def __init__(
+        self,
+        *,
+        round_id: _builtins.str = ...,
+        replay: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["replay", b"replay", "round_id", b"round_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExplainRoundRequest: _TypeAlias = ExplainRoundRequest  # noqa: Y015
+
+@_typing.final
+class ExplainRoundResponse(_message.Message):
+    """A round explained."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROUND_ID_FIELD_NUMBER: _builtins.int
+    ADDS_UP_FIELD_NUMBER: _builtins.int
+    CHECKS_FIELD_NUMBER: _builtins.int
+    MISSING_FIELD_NUMBER: _builtins.int
+    TIMELINE_FIELD_NUMBER: _builtins.int
+    TRACES_FIELD_NUMBER: _builtins.int
+    SESSION_FIELD_NUMBER: _builtins.int
+    GAME_FIELD_NUMBER: _builtins.int
+    WALLET_FIELD_NUMBER: _builtins.int
+    EVENTS_FIELD_NUMBER: _builtins.int
+    round_id: _builtins.str
+    """The round."""
+    adds_up: _builtins.bool
+    """Whether no check is OFF."""
+    @_builtins.property
+    def checks(self) -> _containers.RepeatedCompositeFieldContainer[Global___ExplainCheck]:
+        """Each promise, and whether it is kept."""
+
+    @_builtins.property
+    def missing(self) -> _containers.RepeatedCompositeFieldContainer[Global___ExplainGap]:
+        """What could not be read, and why."""
+
+    @_builtins.property
+    def timeline(self) -> _containers.RepeatedCompositeFieldContainer[Global___ExplainMoment]:
+        """What happened, oldest first; each line by the clock of the service that wrote it."""
+
+    @_builtins.property
+    def traces(self) -> _containers.RepeatedCompositeFieldContainer[Global___ExplainTrace]:
+        """The traces that are known by id; whether their spans still exist the trace store knows."""
+
+    @_builtins.property
+    def session(self) -> _session_pb2.SpinRecord:
+        """What session has stored."""
+
+    @_builtins.property
+    def game(self) -> _game_pb2.RoundRecord:
+        """What game has stored."""
+
+    @_builtins.property
+    def wallet(self) -> _wallet_pb2.RoundBooks:
+        """What the wallet has stored."""
+
+    @_builtins.property
+    def events(self) -> _containers.RepeatedCompositeFieldContainer[_events_pb2.Event]:
+        """The round's events, as they were stored."""
+
+    def __init__(
+        self,
+        *,
+        round_id: _builtins.str = ...,
+        adds_up: _builtins.bool = ...,
+        checks: _abc.Iterable[Global___ExplainCheck] | None = ...,
+        missing: _abc.Iterable[Global___ExplainGap] | None = ...,
+        timeline: _abc.Iterable[Global___ExplainMoment] | None = ...,
+        traces: _abc.Iterable[Global___ExplainTrace] | None = ...,
+        session: _session_pb2.SpinRecord | None = ...,
+        game: _game_pb2.RoundRecord | None = ...,
+        wallet: _wallet_pb2.RoundBooks | None = ...,
+        events: _abc.Iterable[_events_pb2.Event] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["game", b"game", "session", b"session", "wallet", b"wallet"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["adds_up", b"adds_up", "checks", b"checks", "events", b"events", "game", b"game", "missing", b"missing", "round_id", b"round_id", "session", b"session", "timeline", b"timeline", "traces", b"traces", "wallet", b"wallet"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExplainRoundResponse: _TypeAlias = ExplainRoundResponse  # noqa: Y015
+
+@_typing.final
+class ExplainCheck(_message.Message):
+    """A promise."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    PROMISE_FIELD_NUMBER: _builtins.int
+    RESULT_FIELD_NUMBER: _builtins.int
+    DETAIL_FIELD_NUMBER: _builtins.int
+    TODO_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Stable: "stake_agrees"."""
+    promise: _builtins.str
+    """What is promised, for people."""
+    result: Global___CheckResult.ValueType
+    """Whether it is kept."""
+    detail: _builtins.str
+    """What was compared, or why it cannot be."""
+    todo: _builtins.str
+    """What to do; empty when it is kept."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        promise: _builtins.str = ...,
+        result: Global___CheckResult.ValueType = ...,
+        detail: _builtins.str = ...,
+        todo: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["detail", b"detail", "name", b"name", "promise", b"promise", "result", b"result", "todo", b"todo"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExplainCheck: _TypeAlias = ExplainCheck  # noqa: Y015
+
+@_typing.final
+class ExplainGap(_message.Message):
+    """Something that could not be read."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PART_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    part: _builtins.str
+    """The service, or the part of it."""
+    reason: _builtins.str
+    """Why."""
+    def __init__(
+        self,
+        *,
+        part: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["part", b"part", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExplainGap: _TypeAlias = ExplainGap  # noqa: Y015
+
+@_typing.final
+class ExplainMoment(_message.Message):
+    """Something that happened."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TIME_FIELD_NUMBER: _builtins.int
+    SERVICE_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    TRACE_ID_FIELD_NUMBER: _builtins.int
+    service: _builtins.str
+    """The service that wrote it."""
+    text: _builtins.str
+    """What."""
+    trace_id: _builtins.str
+    """The trace that it belongs to; empty where none is known."""
+    @_builtins.property
+    def time(self) -> _timestamp_pb2.Timestamp:
+        """When."""
+
+    def __init__(
+        self,
+        *,
+        time: _timestamp_pb2.Timestamp | None = ...,
+        service: _builtins.str = ...,
+        text: _builtins.str = ...,
+        trace_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["service", b"service", "text", b"text", "time", b"time", "trace_id", b"trace_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExplainMoment: _TypeAlias = ExplainMoment  # noqa: Y015
+
+@_typing.final
+class ExplainTrace(_message.Message):
+    """A trace."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TRACE_ID_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    SAMPLED_FIELD_NUMBER: _builtins.int
+    URL_FIELD_NUMBER: _builtins.int
+    trace_id: _builtins.str
+    """32 hexadecimal digits."""
+    text: _builtins.str
+    """What was done in it."""
+    sampled: _builtins.bool
+    """Whether it was sampled: only then it can be in the trace store."""
+    url: _builtins.str
+    """Where it is shown; empty unless the gateway was told (REELMESH_GATEWAY_TRACE_URL)."""
+    def __init__(
+        self,
+        *,
+        trace_id: _builtins.str = ...,
+        text: _builtins.str = ...,
+        sampled: _builtins.bool = ...,
+        url: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["sampled", b"sampled", "text", b"text", "trace_id", b"trace_id", "url", b"url"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExplainTrace: _TypeAlias = ExplainTrace  # noqa: Y015
+
+@_typing.final
+class PlayRequest(_message.Message):
+    """One spin or choice of a stream."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CALL_ID_FIELD_NUMBER: _builtins.int
+    SPIN_FIELD_NUMBER: _builtins.int
+    ACT_FIELD_NUMBER: _builtins.int
+    call_id: _builtins.str
+    """Any text up to 64 characters that the client tells its calls apart by; the answer repeats it."""
+    @_builtins.property
+    def spin(self) -> Global___SpinRequest:
+        """A spin."""
+
+    @_builtins.property
+    def act(self) -> Global___ActRequest:
+        """A choice."""
+
+    def __init__(
+        self,
+        *,
+        call_id: _builtins.str = ...,
+        spin: Global___SpinRequest | None = ...,
+        act: Global___ActRequest | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["act", b"act", "action", b"action", "spin", b"spin"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["act", b"act", "action", b"action", "call_id", b"call_id", "spin", b"spin"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_action: _TypeAlias = _typing.Literal["spin", "act"]  # noqa: Y015
+    _WhichOneofArgType_action: _TypeAlias = _typing.Literal["action", b"action"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_action) -> _WhichOneofReturnType_action | None: ...
+
+Global___PlayRequest: _TypeAlias = PlayRequest  # noqa: Y015
+
+@_typing.final
+class PlayResponse(_message.Message):
+    """What came of it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CALL_ID_FIELD_NUMBER: _builtins.int
+    SPIN_FIELD_NUMBER: _builtins.int
+    ACT_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    TRACE_ID_FIELD_NUMBER: _builtins.int
+    call_id: _builtins.str
+    """The call's."""
+    trace_id: _builtins.str
+    """Trace of this call."""
+    @_builtins.property
+    def spin(self) -> Global___SpinResponse:
+        """Of a spin."""
+
+    @_builtins.property
+    def act(self) -> Global___ActResponse:
+        """Of a choice."""
+
+    @_builtins.property
+    def error(self) -> _error_pb2.Error:
+        """It was refused."""
+
+    def __init__(
+        self,
+        *,
+        call_id: _builtins.str = ...,
+        spin: Global___SpinResponse | None = ...,
+        act: Global___ActResponse | None = ...,
+        error: _error_pb2.Error | None = ...,
+        trace_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["act", b"act", "error", b"error", "result", b"result", "spin", b"spin"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["act", b"act", "call_id", b"call_id", "error", b"error", "result", b"result", "spin", b"spin", "trace_id", b"trace_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_result: _TypeAlias = _typing.Literal["spin", "act", "error"]  # noqa: Y015
+    _WhichOneofArgType_result: _TypeAlias = _typing.Literal["result", b"result"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_result) -> _WhichOneofReturnType_result | None: ...
+
+Global___PlayResponse: _TypeAlias = PlayResponse  # noqa: Y015
+
+@_typing.final
+class GetSessionRequest(_message.Message):
+    """The session of the token."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetSessionRequest: _TypeAlias = GetSessionRequest  # noqa: Y015
+
+@_typing.final
+class GetSessionResponse(_message.Message):
+    """As it stands, ended or not."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SESSION_ID_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    PLAY_FIELD_NUMBER: _builtins.int
+    ROUND_FIELD_NUMBER: _builtins.int
+    session_id: _builtins.str
+    """The session."""
+    state: _session_pb2.SessionState.ValueType
+    """Where it stands."""
+    @_builtins.property
+    def expire_time(self) -> _timestamp_pb2.Timestamp:
+        """The session's end."""
+
+    @_builtins.property
+    def play(self) -> _session_pb2.PlayStatus:
+        """What the client has to show, and what is kept to."""
+
+    @_builtins.property
+    def round(self) -> Global___PlayedRound:
+        """The open round of this game, else the last one; absent for a new player, and while game is silent."""
+
+    def __init__(
+        self,
+        *,
+        session_id: _builtins.str = ...,
+        state: _session_pb2.SessionState.ValueType = ...,
+        expire_time: _timestamp_pb2.Timestamp | None = ...,
+        play: _session_pb2.PlayStatus | None = ...,
+        round: Global___PlayedRound | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time", "play", b"play", "round", b"round"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time", "play", b"play", "round", b"round", "session_id", b"session_id", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetSessionResponse: _TypeAlias = GetSessionResponse  # noqa: Y015
+
+@_typing.final
+class KeepAliveRequest(_message.Message):
+    """The player is there."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___KeepAliveRequest: _TypeAlias = KeepAliveRequest  # noqa: Y015
+
+@_typing.final
+class KeepAliveResponse(_message.Message):
+    """Until when."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    PLAY_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def expire_time(self) -> _timestamp_pb2.Timestamp:
+        """The session's end."""
+
+    @_builtins.property
+    def play(self) -> _session_pb2.PlayStatus:
+        """What the client has to show, and what is kept to."""
+
+    def __init__(
+        self,
+        *,
+        expire_time: _timestamp_pb2.Timestamp | None = ...,
+        play: _session_pb2.PlayStatus | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time", "play", b"play"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time", "play", b"play"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___KeepAliveResponse: _TypeAlias = KeepAliveResponse  # noqa: Y015
+
+@_typing.final
+class AcknowledgeRealityCheckRequest(_message.Message):
+    """An answer to a reality check."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHOICE_FIELD_NUMBER: _builtins.int
+    choice: _session_pb2.RealityCheckChoice.ValueType
+    """Required."""
+    def __init__(
+        self,
+        *,
+        choice: _session_pb2.RealityCheckChoice.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["choice", b"choice"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AcknowledgeRealityCheckRequest: _TypeAlias = AcknowledgeRealityCheckRequest  # noqa: Y015
+
+@_typing.final
+class AcknowledgeRealityCheckResponse(_message.Message):
+    """What follows."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PLAY_FIELD_NUMBER: _builtins.int
+    CLOSED_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def play(self) -> _session_pb2.PlayStatus:
+        """What the client has to show, and what is kept to."""
+
+    @_builtins.property
+    def closed(self) -> Global___CloseSessionResponse:
+        """How the session ended; only after QUIT."""
+
+    def __init__(
+        self,
+        *,
+        play: _session_pb2.PlayStatus | None = ...,
+        closed: Global___CloseSessionResponse | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["closed", b"closed", "play", b"play"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["closed", b"closed", "play", b"play"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AcknowledgeRealityCheckResponse: _TypeAlias = AcknowledgeRealityCheckResponse  # noqa: Y015
+
+@_typing.final
+class SetPlayerLimitsRequest(_message.Message):
+    """All limits of a player."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    PLAYER_ID_FIELD_NUMBER: _builtins.int
+    CURRENCY_CODE_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    LIMITS_FIELD_NUMBER: _builtins.int
+    COOL_OFF_DURATION_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Any RFC 9562 UUID. Required."""
+    player_id: _builtins.str
+    """1..128 characters. Required."""
+    currency_code: _builtins.str
+    """The currency of the amounts. Required."""
+    kind: _account_kind_pb2.AccountKind.ValueType
+    """Default REAL."""
+    @_builtins.property
+    def limits(self) -> _session_pb2.PlayerLimits:
+        """All of them: one that is absent is lifted, 24 h later."""
+
+    @_builtins.property
+    def cool_off_duration(self) -> _duration_pb2.Duration:
+        """No stake is taken for so long, from now; it cannot be taken back. 1 min..365 d; default: none."""
+
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        player_id: _builtins.str = ...,
+        currency_code: _builtins.str = ...,
+        kind: _account_kind_pb2.AccountKind.ValueType = ...,
+        limits: _session_pb2.PlayerLimits | None = ...,
+        cool_off_duration: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cool_off_duration", b"cool_off_duration", "limits", b"limits"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cool_off_duration", b"cool_off_duration", "currency_code", b"currency_code", "kind", b"kind", "limits", b"limits", "player_id", b"player_id", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetPlayerLimitsRequest: _TypeAlias = SetPlayerLimitsRequest  # noqa: Y015
+
+@_typing.final
+class SetPlayerLimitsResponse(_message.Message):
+    """What is in force."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LIMITS_FIELD_NUMBER: _builtins.int
+    NEXT_LIMITS_FIELD_NUMBER: _builtins.int
+    NEXT_TIME_FIELD_NUMBER: _builtins.int
+    LOCK_END_TIME_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def limits(self) -> _session_pb2.PlayerLimits:
+        """Now."""
+
+    @_builtins.property
+    def next_limits(self) -> _session_pb2.PlayerLimits:
+        """In force from next_time on; absent when nothing is to change."""
+
+    @_builtins.property
+    def next_time(self) -> _timestamp_pb2.Timestamp:
+        """When."""
+
+    @_builtins.property
+    def lock_end_time(self) -> _timestamp_pb2.Timestamp:
+        """Until then no stake is taken; absent when none such is to come."""
+
+    def __init__(
+        self,
+        *,
+        limits: _session_pb2.PlayerLimits | None = ...,
+        next_limits: _session_pb2.PlayerLimits | None = ...,
+        next_time: _timestamp_pb2.Timestamp | None = ...,
+        lock_end_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["limits", b"limits", "lock_end_time", b"lock_end_time", "next_limits", b"next_limits", "next_time", b"next_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["limits", b"limits", "lock_end_time", b"lock_end_time", "next_limits", b"next_limits", "next_time", b"next_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetPlayerLimitsResponse: _TypeAlias = SetPlayerLimitsResponse  # noqa: Y015
+
+@_typing.final
+class GetPlayerLimitsRequest(_message.Message):
+    """Names a player's account."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PLAYER_ID_FIELD_NUMBER: _builtins.int
+    CURRENCY_CODE_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    player_id: _builtins.str
+    """1..128 characters. Required."""
+    currency_code: _builtins.str
+    """Required."""
+    kind: _account_kind_pb2.AccountKind.ValueType
+    """Default REAL."""
+    def __init__(
+        self,
+        *,
+        player_id: _builtins.str = ...,
+        currency_code: _builtins.str = ...,
+        kind: _account_kind_pb2.AccountKind.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["currency_code", b"currency_code", "kind", b"kind", "player_id", b"player_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetPlayerLimitsRequest: _TypeAlias = GetPlayerLimitsRequest  # noqa: Y015
+
+@_typing.final
+class GetPlayerLimitsResponse(_message.Message):
+    """What is in force."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LIMITS_FIELD_NUMBER: _builtins.int
+    NEXT_LIMITS_FIELD_NUMBER: _builtins.int
+    NEXT_TIME_FIELD_NUMBER: _builtins.int
+    LOCK_END_TIME_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def limits(self) -> _session_pb2.PlayerLimits:
+        """Now."""
+
+    @_builtins.property
+    def next_limits(self) -> _session_pb2.PlayerLimits:
+        """In force from next_time on; absent when nothing is to change."""
+
+    @_builtins.property
+    def next_time(self) -> _timestamp_pb2.Timestamp:
+        """When."""
+
+    @_builtins.property
+    def lock_end_time(self) -> _timestamp_pb2.Timestamp:
+        """Until then no stake is taken; absent when none such is to come."""
+
+    def __init__(
+        self,
+        *,
+        limits: _session_pb2.PlayerLimits | None = ...,
+        next_limits: _session_pb2.PlayerLimits | None = ...,
+        next_time: _timestamp_pb2.Timestamp | None = ...,
+        lock_end_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["limits", b"limits", "lock_end_time", b"lock_end_time", "next_limits", b"next_limits", "next_time", b"next_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["limits", b"limits", "lock_end_time", b"lock_end_time", "next_limits", b"next_limits", "next_time", b"next_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetPlayerLimitsResponse: _TypeAlias = GetPlayerLimitsResponse  # noqa: Y015

@@ -3,7 +3,9 @@
 import grpc
 import warnings
 
+from reelmesh.gateway.v1 import client_event_pb2 as reelmesh_dot_gateway_dot_v1_dot_client__event__pb2
 from reelmesh.gateway.v1 import gateway_pb2 as reelmesh_dot_gateway_dot_v1_dot_gateway__pb2
+from reelmesh.gateway.v1 import operator_pb2 as reelmesh_dot_gateway_dot_v1_dot_operator__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -28,7 +30,7 @@ if _version_not_supported:
 class GatewayServiceStub:
     """The only door from outside. Metadata "authorization: Bearer <credential>" carries an operator's API key or a
     player's session token. Every answer carries its trace id as metadata "x-trace-id".
-    Every operation, of both kinds, is served over REST too, with the same fields.
+    Every operation is served over REST and over WebSocket (JSON-RPC 2.0) too, with the same fields (docs/api.md).
     """
 
     def __init__(self, channel):
@@ -87,17 +89,182 @@ class GatewayServiceStub:
                 request_serializer=reelmesh_dot_gateway_dot_v1_dot_gateway__pb2.CloseSessionRequest.SerializeToString,
                 response_deserializer=reelmesh_dot_gateway_dot_v1_dot_gateway__pb2.CloseSessionResponse.FromString,
                 _registered_method=True)
+        self.GetSession = channel.unary_unary(
+                '/reelmesh.gateway.v1.GatewayService/GetSession',
+                request_serializer=reelmesh_dot_gateway_dot_v1_dot_gateway__pb2.GetSessionRequest.SerializeToString,
+                response_deserializer=reelmesh_dot_gateway_dot_v1_dot_gateway__pb2.GetSessionResponse.FromString,
+                _registered_method=True)
+        self.KeepAlive = channel.unary_unary(
+                '/reelmesh.gateway.v1.GatewayService/KeepAlive',
+                request_serializer=reelmesh_dot_gateway_dot_v1_dot_gateway__pb2.KeepAliveRequest.SerializeToString,
+                response_deserializer=reelmesh_dot_gateway_dot_v1_dot_gateway__pb2.KeepAliveResponse.FromString,
+                _registered_method=True)
+        self.AcknowledgeRealityCheck = channel.unary_unary(
+                '/reelmesh.gateway.v1.GatewayService/AcknowledgeRealityCheck',
+                request_serializer=reelmesh_dot_gateway_dot_v1_dot_gateway__pb2.AcknowledgeRealityCheckRequest.SerializeToString,
+                response_deserializer=reelmesh_dot_gateway_dot_v1_dot_gateway__pb2.AcknowledgeRealityCheckResponse.FromString,
+                _registered_method=True)
+        self.SendClientEvents = channel.unary_unary(
+                '/reelmesh.gateway.v1.GatewayService/SendClientEvents',
+                request_serializer=reelmesh_dot_gateway_dot_v1_dot_client__event__pb2.SendClientEventsRequest.SerializeToString,
+                response_deserializer=reelmesh_dot_gateway_dot_v1_dot_client__event__pb2.SendClientEventsResponse.FromString,
+                _registered_method=True)
+        self.SetPlayerLimits = channel.unary_unary(
+                '/reelmesh.gateway.v1.GatewayService/SetPlayerLimits',
+                request_serializer=reelmesh_dot_gateway_dot_v1_dot_gateway__pb2.SetPlayerLimitsRequest.SerializeToString,
+                response_deserializer=reelmesh_dot_gateway_dot_v1_dot_gateway__pb2.SetPlayerLimitsResponse.FromString,
+                _registered_method=True)
+        self.GetPlayerLimits = channel.unary_unary(
+                '/reelmesh.gateway.v1.GatewayService/GetPlayerLimits',
+                request_serializer=reelmesh_dot_gateway_dot_v1_dot_gateway__pb2.GetPlayerLimitsRequest.SerializeToString,
+                response_deserializer=reelmesh_dot_gateway_dot_v1_dot_gateway__pb2.GetPlayerLimitsResponse.FromString,
+                _registered_method=True)
         self.ListGames = channel.unary_unary(
                 '/reelmesh.gateway.v1.GatewayService/ListGames',
                 request_serializer=reelmesh_dot_gateway_dot_v1_dot_gateway__pb2.ListGamesRequest.SerializeToString,
                 response_deserializer=reelmesh_dot_gateway_dot_v1_dot_gateway__pb2.ListGamesResponse.FromString,
+                _registered_method=True)
+        self.ExplainRound = channel.unary_unary(
+                '/reelmesh.gateway.v1.GatewayService/ExplainRound',
+                request_serializer=reelmesh_dot_gateway_dot_v1_dot_gateway__pb2.ExplainRoundRequest.SerializeToString,
+                response_deserializer=reelmesh_dot_gateway_dot_v1_dot_gateway__pb2.ExplainRoundResponse.FromString,
+                _registered_method=True)
+        self.Play = channel.stream_stream(
+                '/reelmesh.gateway.v1.GatewayService/Play',
+                request_serializer=reelmesh_dot_gateway_dot_v1_dot_gateway__pb2.PlayRequest.SerializeToString,
+                response_deserializer=reelmesh_dot_gateway_dot_v1_dot_gateway__pb2.PlayResponse.FromString,
+                _registered_method=True)
+        self.GetPlayerBalance = channel.unary_unary(
+                '/reelmesh.gateway.v1.GatewayService/GetPlayerBalance',
+                request_serializer=reelmesh_dot_gateway_dot_v1_dot_operator__pb2.GetPlayerBalanceRequest.SerializeToString,
+                response_deserializer=reelmesh_dot_gateway_dot_v1_dot_operator__pb2.GetPlayerBalanceResponse.FromString,
+                _registered_method=True)
+        self.ListTransactions = channel.unary_unary(
+                '/reelmesh.gateway.v1.GatewayService/ListTransactions',
+                request_serializer=reelmesh_dot_gateway_dot_v1_dot_operator__pb2.ListTransactionsRequest.SerializeToString,
+                response_deserializer=reelmesh_dot_gateway_dot_v1_dot_operator__pb2.ListTransactionsResponse.FromString,
+                _registered_method=True)
+        self.GetTransactions = channel.unary_unary(
+                '/reelmesh.gateway.v1.GatewayService/GetTransactions',
+                request_serializer=reelmesh_dot_gateway_dot_v1_dot_operator__pb2.GetTransactionsRequest.SerializeToString,
+                response_deserializer=reelmesh_dot_gateway_dot_v1_dot_operator__pb2.GetTransactionsResponse.FromString,
+                _registered_method=True)
+        self.GetDailyTotals = channel.unary_unary(
+                '/reelmesh.gateway.v1.GatewayService/GetDailyTotals',
+                request_serializer=reelmesh_dot_gateway_dot_v1_dot_operator__pb2.GetDailyTotalsRequest.SerializeToString,
+                response_deserializer=reelmesh_dot_gateway_dot_v1_dot_operator__pb2.GetDailyTotalsResponse.FromString,
+                _registered_method=True)
+        self.AdjustBalance = channel.unary_unary(
+                '/reelmesh.gateway.v1.GatewayService/AdjustBalance',
+                request_serializer=reelmesh_dot_gateway_dot_v1_dot_operator__pb2.AdjustBalanceRequest.SerializeToString,
+                response_deserializer=reelmesh_dot_gateway_dot_v1_dot_operator__pb2.AdjustBalanceResponse.FromString,
+                _registered_method=True)
+        self.FreezeAccount = channel.unary_unary(
+                '/reelmesh.gateway.v1.GatewayService/FreezeAccount',
+                request_serializer=reelmesh_dot_gateway_dot_v1_dot_operator__pb2.FreezeAccountRequest.SerializeToString,
+                response_deserializer=reelmesh_dot_gateway_dot_v1_dot_operator__pb2.FreezeAccountResponse.FromString,
+                _registered_method=True)
+        self.UnfreezeAccount = channel.unary_unary(
+                '/reelmesh.gateway.v1.GatewayService/UnfreezeAccount',
+                request_serializer=reelmesh_dot_gateway_dot_v1_dot_operator__pb2.UnfreezeAccountRequest.SerializeToString,
+                response_deserializer=reelmesh_dot_gateway_dot_v1_dot_operator__pb2.UnfreezeAccountResponse.FromString,
+                _registered_method=True)
+        self.ListPlayerRounds = channel.unary_unary(
+                '/reelmesh.gateway.v1.GatewayService/ListPlayerRounds',
+                request_serializer=reelmesh_dot_gateway_dot_v1_dot_operator__pb2.ListPlayerRoundsRequest.SerializeToString,
+                response_deserializer=reelmesh_dot_gateway_dot_v1_dot_operator__pb2.ListPlayerRoundsResponse.FromString,
+                _registered_method=True)
+        self.RollbackRound = channel.unary_unary(
+                '/reelmesh.gateway.v1.GatewayService/RollbackRound',
+                request_serializer=reelmesh_dot_gateway_dot_v1_dot_operator__pb2.RollbackRoundRequest.SerializeToString,
+                response_deserializer=reelmesh_dot_gateway_dot_v1_dot_operator__pb2.RollbackRoundResponse.FromString,
+                _registered_method=True)
+        self.RollbackBet = channel.unary_unary(
+                '/reelmesh.gateway.v1.GatewayService/RollbackBet',
+                request_serializer=reelmesh_dot_gateway_dot_v1_dot_operator__pb2.RollbackBetRequest.SerializeToString,
+                response_deserializer=reelmesh_dot_gateway_dot_v1_dot_operator__pb2.RollbackBetResponse.FromString,
+                _registered_method=True)
+        self.ListReviews = channel.unary_unary(
+                '/reelmesh.gateway.v1.GatewayService/ListReviews',
+                request_serializer=reelmesh_dot_gateway_dot_v1_dot_operator__pb2.ListReviewsRequest.SerializeToString,
+                response_deserializer=reelmesh_dot_gateway_dot_v1_dot_operator__pb2.ListReviewsResponse.FromString,
+                _registered_method=True)
+        self.ResolveReview = channel.unary_unary(
+                '/reelmesh.gateway.v1.GatewayService/ResolveReview',
+                request_serializer=reelmesh_dot_gateway_dot_v1_dot_operator__pb2.ResolveReviewRequest.SerializeToString,
+                response_deserializer=reelmesh_dot_gateway_dot_v1_dot_operator__pb2.ResolveReviewResponse.FromString,
+                _registered_method=True)
+        self.ListRollbackReviews = channel.unary_unary(
+                '/reelmesh.gateway.v1.GatewayService/ListRollbackReviews',
+                request_serializer=reelmesh_dot_gateway_dot_v1_dot_operator__pb2.ListRollbackReviewsRequest.SerializeToString,
+                response_deserializer=reelmesh_dot_gateway_dot_v1_dot_operator__pb2.ListRollbackReviewsResponse.FromString,
+                _registered_method=True)
+        self.ListStuckCalls = channel.unary_unary(
+                '/reelmesh.gateway.v1.GatewayService/ListStuckCalls',
+                request_serializer=reelmesh_dot_gateway_dot_v1_dot_operator__pb2.ListStuckCallsRequest.SerializeToString,
+                response_deserializer=reelmesh_dot_gateway_dot_v1_dot_operator__pb2.ListStuckCallsResponse.FromString,
+                _registered_method=True)
+        self.ResolveStuckCall = channel.unary_unary(
+                '/reelmesh.gateway.v1.GatewayService/ResolveStuckCall',
+                request_serializer=reelmesh_dot_gateway_dot_v1_dot_operator__pb2.ResolveStuckCallRequest.SerializeToString,
+                response_deserializer=reelmesh_dot_gateway_dot_v1_dot_operator__pb2.ResolveStuckCallResponse.FromString,
+                _registered_method=True)
+        self.ListEvents = channel.unary_unary(
+                '/reelmesh.gateway.v1.GatewayService/ListEvents',
+                request_serializer=reelmesh_dot_gateway_dot_v1_dot_operator__pb2.ListEventsRequest.SerializeToString,
+                response_deserializer=reelmesh_dot_gateway_dot_v1_dot_operator__pb2.ListEventsResponse.FromString,
+                _registered_method=True)
+        self.SubscribeEvents = channel.unary_stream(
+                '/reelmesh.gateway.v1.GatewayService/SubscribeEvents',
+                request_serializer=reelmesh_dot_gateway_dot_v1_dot_operator__pb2.SubscribeEventsRequest.SerializeToString,
+                response_deserializer=reelmesh_dot_gateway_dot_v1_dot_operator__pb2.SubscribeEventsResponse.FromString,
+                _registered_method=True)
+        self.CreateWebhook = channel.unary_unary(
+                '/reelmesh.gateway.v1.GatewayService/CreateWebhook',
+                request_serializer=reelmesh_dot_gateway_dot_v1_dot_operator__pb2.CreateWebhookRequest.SerializeToString,
+                response_deserializer=reelmesh_dot_gateway_dot_v1_dot_operator__pb2.CreateWebhookResponse.FromString,
+                _registered_method=True)
+        self.ListWebhooks = channel.unary_unary(
+                '/reelmesh.gateway.v1.GatewayService/ListWebhooks',
+                request_serializer=reelmesh_dot_gateway_dot_v1_dot_operator__pb2.ListWebhooksRequest.SerializeToString,
+                response_deserializer=reelmesh_dot_gateway_dot_v1_dot_operator__pb2.ListWebhooksResponse.FromString,
+                _registered_method=True)
+        self.RotateWebhookSecret = channel.unary_unary(
+                '/reelmesh.gateway.v1.GatewayService/RotateWebhookSecret',
+                request_serializer=reelmesh_dot_gateway_dot_v1_dot_operator__pb2.RotateWebhookSecretRequest.SerializeToString,
+                response_deserializer=reelmesh_dot_gateway_dot_v1_dot_operator__pb2.RotateWebhookSecretResponse.FromString,
+                _registered_method=True)
+        self.PauseWebhook = channel.unary_unary(
+                '/reelmesh.gateway.v1.GatewayService/PauseWebhook',
+                request_serializer=reelmesh_dot_gateway_dot_v1_dot_operator__pb2.PauseWebhookRequest.SerializeToString,
+                response_deserializer=reelmesh_dot_gateway_dot_v1_dot_operator__pb2.PauseWebhookResponse.FromString,
+                _registered_method=True)
+        self.ResumeWebhook = channel.unary_unary(
+                '/reelmesh.gateway.v1.GatewayService/ResumeWebhook',
+                request_serializer=reelmesh_dot_gateway_dot_v1_dot_operator__pb2.ResumeWebhookRequest.SerializeToString,
+                response_deserializer=reelmesh_dot_gateway_dot_v1_dot_operator__pb2.ResumeWebhookResponse.FromString,
+                _registered_method=True)
+        self.DeleteWebhook = channel.unary_unary(
+                '/reelmesh.gateway.v1.GatewayService/DeleteWebhook',
+                request_serializer=reelmesh_dot_gateway_dot_v1_dot_operator__pb2.DeleteWebhookRequest.SerializeToString,
+                response_deserializer=reelmesh_dot_gateway_dot_v1_dot_operator__pb2.DeleteWebhookResponse.FromString,
+                _registered_method=True)
+        self.ListDeadLetters = channel.unary_unary(
+                '/reelmesh.gateway.v1.GatewayService/ListDeadLetters',
+                request_serializer=reelmesh_dot_gateway_dot_v1_dot_operator__pb2.ListDeadLettersRequest.SerializeToString,
+                response_deserializer=reelmesh_dot_gateway_dot_v1_dot_operator__pb2.ListDeadLettersResponse.FromString,
+                _registered_method=True)
+        self.RedeliverDeadLetters = channel.unary_unary(
+                '/reelmesh.gateway.v1.GatewayService/RedeliverDeadLetters',
+                request_serializer=reelmesh_dot_gateway_dot_v1_dot_operator__pb2.RedeliverDeadLettersRequest.SerializeToString,
+                response_deserializer=reelmesh_dot_gateway_dot_v1_dot_operator__pb2.RedeliverDeadLettersResponse.FromString,
                 _registered_method=True)
 
 
 class GatewayServiceServicer:
     """The only door from outside. Metadata "authorization: Bearer <credential>" carries an operator's API key or a
     player's session token. Every answer carries its trace id as metadata "x-trace-id".
-    Every operation, of both kinds, is served over REST too, with the same fields.
+    Every operation is served over REST and over WebSocket (JSON-RPC 2.0) too, with the same fields (docs/api.md).
     """
 
     def FundPlayer(self, request, context):
@@ -121,7 +288,8 @@ class GatewayServiceServicer:
     def CreateSession(self, request, context):
         """Operator. Opens a session and returns its one-time launch code. Idempotent on request_id.
         Errors: UNAUTHENTICATED/API_KEY_INVALID, NOT_FOUND/GAME_NOT_FOUND, INVALID_ARGUMENT/CURRENCY_UNKNOWN,
-        Errors: FAILED_PRECONDITION/POLICY_FORBIDDEN, ALREADY_EXISTS/ID_REUSED
+        Errors: and all that SessionService.CreateSession names,
+        Errors: FAILED_PRECONDITION/POLICY_FORBIDDEN, FAILED_PRECONDITION/LAUNCH_INCOMPLETE, ALREADY_EXISTS/ID_REUSED
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -148,7 +316,10 @@ class GatewayServiceServicer:
         gets the same round.
         Errors: UNAUTHENTICATED/TOKEN_INVALID, and all that SessionService.Authorize, GameService.Play name;
         Errors: FAILED_PRECONDITION/INSUFFICIENT_FUNDS (FINAL), FAILED_PRECONDITION/ACCOUNT_FROZEN (FINAL),
-        Errors: FAILED_PRECONDITION/ROUND_VOID (FINAL),
+        Errors: FAILED_PRECONDITION/ROUND_VOID (FINAL), FAILED_PRECONDITION/GAME_WITHDRAWN (FINAL),
+        Errors: FAILED_PRECONDITION/CURRENCY_NOT_OFFERED (FINAL), FAILED_PRECONDITION/STAKE_NOT_ON_LADDER (FINAL),
+        Errors: FAILED_PRECONDITION/MODE_UNKNOWN (FINAL), FAILED_PRECONDITION/ROUND_OPEN (FINAL),
+        Errors: FAILED_PRECONDITION/ROUND_IN_REVIEW (NEEDS_REVIEW),
         Errors: UNAVAILABLE/UNAVAILABLE (RETRY_SAME_ID), UNAVAILABLE/LEDGER_HALTED (RETRY_SAME_ID)
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -187,8 +358,284 @@ class GatewayServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetSession(self, request, context):
+        """Player. The session with what to show and keep to, and the round to go on with: for a page that is loaded again.
+        Errors: UNAUTHENTICATED/TOKEN_INVALID
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def KeepAlive(self, request, context):
+        """Player. Says that the player is there: it puts off the end for silence, never the session's own end.
+        Errors: UNAUTHENTICATED/TOKEN_INVALID, FAILED_PRECONDITION/SESSION_EXPIRED, SESSION_CLOSED, SESSION_REPLACED
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AcknowledgeRealityCheck(self, request, context):
+        """Player. The reality check was shown and is answered; QUIT closes the session as CloseSession does.
+        Errors: as KeepAlive, INVALID_ARGUMENT/FIELD_MISSING
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SendClientEvents(self, request, context):
+        """Player. Reports what happened on the player's screen (docs/api.md). Stored as events of type "client.*", as the
+        client's word. Idempotent on (session, request_id).
+        Errors: UNAUTHENTICATED/TOKEN_INVALID, FAILED_PRECONDITION/SESSION_EXPIRED, SESSION_CLOSED, SESSION_REPLACED,
+        Errors: INVALID_ARGUMENT/FIELD_MISSING, FIELD_INVALID, NOT_FOUND/ROUND_NOT_FOUND, ALREADY_EXISTS/ID_REUSED,
+        Errors: RESOURCE_EXHAUSTED/RATE_LIMITED
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetPlayerLimits(self, request, context):
+        """Operator. Sets all of a player's own limits; what is laxer than before waits 24 h. Idempotent on request_id.
+        Errors: UNAUTHENTICATED/API_KEY_INVALID, INVALID_ARGUMENT/FIELD_MISSING, FIELD_INVALID, CURRENCY_UNKNOWN,
+        Errors: ALREADY_EXISTS/ID_REUSED
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetPlayerLimits(self, request, context):
+        """Operator. A player's limits, and what comes into force when.
+        Errors: UNAUTHENTICATED/API_KEY_INVALID, INVALID_ARGUMENT/FIELD_MISSING, FIELD_INVALID, CURRENCY_UNKNOWN
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListGames(self, request, context):
         """No credential. The games and their bet ladders.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExplainRound(self, request, context):
+        """Operator. Everything that is known of a round, service by service, and whether it adds up. Changes nothing. What a
+        service does not answer is named in `missing`.
+        Errors: UNAUTHENTICATED/API_KEY_INVALID, INVALID_ARGUMENT/FIELD_INVALID,
+        Errors: NOT_FOUND/ROUND_NOT_FOUND, UNAVAILABLE/UNAVAILABLE while neither game nor wallet answers
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Play(self, request_iterator, context):
+        """Player. Spins and choices of one player over one stream, many at once: each is answered when it is played,
+        under the call_id that the client gave it, and is idempotent as Spin and Act are. A refusal is an answer like any
+        other and does not end the stream; what is under way when it breaks is played all the same.
+        Errors: UNAUTHENTICATED/TOKEN_INVALID, and in the answers all that Spin, Act name
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetPlayerBalance(self, request, context):
+        """Operator. The balance of a player's account, now or at a time.
+        Errors: UNAUTHENTICATED/API_KEY_INVALID, NOT_FOUND/ACCOUNT_NOT_FOUND, INVALID_ARGUMENT/FIELD_INVALID,
+        Errors: CURRENCY_UNKNOWN
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListTransactions(self, request, context):
+        """Operator. The statement of a player's account: what moved it, newest first.
+        Errors: as GetPlayerBalance, INVALID_ARGUMENT/PAGE_TOKEN_INVALID
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetTransactions(self, request, context):
+        """Operator. What moved under one id, with its postings: the transfer, or all steps of the round.
+        Errors: UNAUTHENTICATED/API_KEY_INVALID, NOT_FOUND/TRANSACTION_NOT_FOUND, FAILED_PRECONDITION/ID_EXPIRED
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetDailyTotals(self, request, context):
+        """Operator. Sums of one UTC day per currency, with a checksum over its postings. Demo is never in it.
+        Errors: UNAUTHENTICATED/API_KEY_INVALID, INVALID_ARGUMENT/FIELD_INVALID, CURRENCY_UNKNOWN
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AdjustBalance(self, request, context):
+        """Operator. Corrects a balance, up or down, with who and why. Idempotent on request_id, refusals included.
+        Errors: as FundPlayer, NOT_FOUND/ACCOUNT_NOT_FOUND, ROUND_NOT_FOUND, FAILED_PRECONDITION/INSUFFICIENT_FUNDS,
+        Errors: FAILED_PRECONDITION/ID_EXPIRED
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def FreezeAccount(self, request, context):
+        """Operator. Refuses stakes and withdrawals of an account from now on, never payouts. Idempotent.
+        Errors: UNAUTHENTICATED/API_KEY_INVALID, NOT_FOUND/ACCOUNT_NOT_FOUND, INVALID_ARGUMENT/CURRENCY_UNKNOWN
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UnfreezeAccount(self, request, context):
+        """Operator. Takes a freeze back. Idempotent.
+        Errors: as FreezeAccount
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListPlayerRounds(self, request, context):
+        """Operator. The rounds of a player's account, newest first.
+        Errors: as FreezeAccount, INVALID_ARGUMENT/PAGE_TOKEN_INVALID
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RollbackRound(self, request, context):
+        """Operator. Gives a whole round back. Idempotent on round_id.
+        Errors: as GameService.RollbackRound, UNAUTHENTICATED/API_KEY_INVALID
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RollbackBet(self, request, context):
+        """Operator. Gives the stake of a round back while the round is not settled. Idempotent on round_id.
+        Errors: as GameService.RollbackBet, UNAUTHENTICATED/API_KEY_INVALID
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListReviews(self, request, context):
+        """Operator. The rounds that wait for a verdict, oldest first.
+        Errors: UNAUTHENTICATED/API_KEY_INVALID, INVALID_ARGUMENT/PAGE_TOKEN_INVALID
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ResolveReview(self, request, context):
+        """Operator. Executes a verdict at the wallet and records what that answers (R14). Idempotent on (round_id, verdict).
+        Errors: as GameService.ResolveReview, UNAUTHENTICATED/API_KEY_INVALID
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListRollbackReviews(self, request, context):
+        """Operator. The rollbacks that the wallet could not make, with what is missing, oldest first. Their rounds are
+        among those of ListReviews.
+        Errors: as ListReviews
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListStuckCalls(self, request, context):
+        """Operator. Calls to the operator's own wallet that were not answered yet, most attempts first.
+        Errors: as ListReviews
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ResolveStuckCall(self, request, context):
+        """Operator. Sends a stuck call again at once, gives it up, or records that it was settled by hand. Idempotent.
+        Errors: UNAUTHENTICATED/API_KEY_INVALID, NOT_FOUND/ROUND_NOT_FOUND, INVALID_ARGUMENT/FIELD_INVALID
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListEvents(self, request, context):
+        """Operator. The operator's events in the order they were stored.
+        Errors: as ListReviews
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SubscribeEvents(self, request, context):
+        """Operator. Streams the operator's events, those stored already and those to come. A stream may end at any time:
+        subscribe again with the last cursor that you have dealt with.
+        Errors: as EventService.Subscribe, UNAUTHENTICATED/API_KEY_INVALID
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateWebhook(self, request, context):
+        """Operator. Registers an address that is sent the operator's events from now on. Idempotent on request_id.
+        Errors: as EventService.CreateWebhook, UNAUTHENTICATED/API_KEY_INVALID
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListWebhooks(self, request, context):
+        """Operator. The operator's webhooks, oldest first.
+        Errors: UNAUTHENTICATED/API_KEY_INVALID
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RotateWebhookSecret(self, request, context):
+        """Operator. Signs a webhook's deliveries with another secret from now on. Idempotent.
+        Errors: UNAUTHENTICATED/API_KEY_INVALID, NOT_FOUND/WEBHOOK_NOT_FOUND
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PauseWebhook(self, request, context):
+        """Operator. Stops a webhook's deliveries; what is stored meanwhile waits for it. Idempotent.
+        Errors: as RotateWebhookSecret
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ResumeWebhook(self, request, context):
+        """Operator. Goes on where a webhook was paused, at once. Idempotent.
+        Errors: as RotateWebhookSecret
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteWebhook(self, request, context):
+        """Operator. Forgets a webhook, its secret and its dead letters.
+        Errors: as RotateWebhookSecret
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListDeadLetters(self, request, context):
+        """Operator. The events that a webhook would not take, in the order of their positions.
+        Errors: as RotateWebhookSecret, INVALID_ARGUMENT/PAGE_TOKEN_INVALID
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RedeliverDeadLetters(self, request, context):
+        """Operator. Has dead letters sent once more, one by one, and forgotten when they are taken. Idempotent.
+        Errors: as RotateWebhookSecret
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -247,10 +694,175 @@ def add_GatewayServiceServicer_to_server(servicer, server):
                     request_deserializer=reelmesh_dot_gateway_dot_v1_dot_gateway__pb2.CloseSessionRequest.FromString,
                     response_serializer=reelmesh_dot_gateway_dot_v1_dot_gateway__pb2.CloseSessionResponse.SerializeToString,
             ),
+            'GetSession': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetSession,
+                    request_deserializer=reelmesh_dot_gateway_dot_v1_dot_gateway__pb2.GetSessionRequest.FromString,
+                    response_serializer=reelmesh_dot_gateway_dot_v1_dot_gateway__pb2.GetSessionResponse.SerializeToString,
+            ),
+            'KeepAlive': grpc.unary_unary_rpc_method_handler(
+                    servicer.KeepAlive,
+                    request_deserializer=reelmesh_dot_gateway_dot_v1_dot_gateway__pb2.KeepAliveRequest.FromString,
+                    response_serializer=reelmesh_dot_gateway_dot_v1_dot_gateway__pb2.KeepAliveResponse.SerializeToString,
+            ),
+            'AcknowledgeRealityCheck': grpc.unary_unary_rpc_method_handler(
+                    servicer.AcknowledgeRealityCheck,
+                    request_deserializer=reelmesh_dot_gateway_dot_v1_dot_gateway__pb2.AcknowledgeRealityCheckRequest.FromString,
+                    response_serializer=reelmesh_dot_gateway_dot_v1_dot_gateway__pb2.AcknowledgeRealityCheckResponse.SerializeToString,
+            ),
+            'SendClientEvents': grpc.unary_unary_rpc_method_handler(
+                    servicer.SendClientEvents,
+                    request_deserializer=reelmesh_dot_gateway_dot_v1_dot_client__event__pb2.SendClientEventsRequest.FromString,
+                    response_serializer=reelmesh_dot_gateway_dot_v1_dot_client__event__pb2.SendClientEventsResponse.SerializeToString,
+            ),
+            'SetPlayerLimits': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetPlayerLimits,
+                    request_deserializer=reelmesh_dot_gateway_dot_v1_dot_gateway__pb2.SetPlayerLimitsRequest.FromString,
+                    response_serializer=reelmesh_dot_gateway_dot_v1_dot_gateway__pb2.SetPlayerLimitsResponse.SerializeToString,
+            ),
+            'GetPlayerLimits': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetPlayerLimits,
+                    request_deserializer=reelmesh_dot_gateway_dot_v1_dot_gateway__pb2.GetPlayerLimitsRequest.FromString,
+                    response_serializer=reelmesh_dot_gateway_dot_v1_dot_gateway__pb2.GetPlayerLimitsResponse.SerializeToString,
+            ),
             'ListGames': grpc.unary_unary_rpc_method_handler(
                     servicer.ListGames,
                     request_deserializer=reelmesh_dot_gateway_dot_v1_dot_gateway__pb2.ListGamesRequest.FromString,
                     response_serializer=reelmesh_dot_gateway_dot_v1_dot_gateway__pb2.ListGamesResponse.SerializeToString,
+            ),
+            'ExplainRound': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExplainRound,
+                    request_deserializer=reelmesh_dot_gateway_dot_v1_dot_gateway__pb2.ExplainRoundRequest.FromString,
+                    response_serializer=reelmesh_dot_gateway_dot_v1_dot_gateway__pb2.ExplainRoundResponse.SerializeToString,
+            ),
+            'Play': grpc.stream_stream_rpc_method_handler(
+                    servicer.Play,
+                    request_deserializer=reelmesh_dot_gateway_dot_v1_dot_gateway__pb2.PlayRequest.FromString,
+                    response_serializer=reelmesh_dot_gateway_dot_v1_dot_gateway__pb2.PlayResponse.SerializeToString,
+            ),
+            'GetPlayerBalance': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetPlayerBalance,
+                    request_deserializer=reelmesh_dot_gateway_dot_v1_dot_operator__pb2.GetPlayerBalanceRequest.FromString,
+                    response_serializer=reelmesh_dot_gateway_dot_v1_dot_operator__pb2.GetPlayerBalanceResponse.SerializeToString,
+            ),
+            'ListTransactions': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListTransactions,
+                    request_deserializer=reelmesh_dot_gateway_dot_v1_dot_operator__pb2.ListTransactionsRequest.FromString,
+                    response_serializer=reelmesh_dot_gateway_dot_v1_dot_operator__pb2.ListTransactionsResponse.SerializeToString,
+            ),
+            'GetTransactions': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetTransactions,
+                    request_deserializer=reelmesh_dot_gateway_dot_v1_dot_operator__pb2.GetTransactionsRequest.FromString,
+                    response_serializer=reelmesh_dot_gateway_dot_v1_dot_operator__pb2.GetTransactionsResponse.SerializeToString,
+            ),
+            'GetDailyTotals': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetDailyTotals,
+                    request_deserializer=reelmesh_dot_gateway_dot_v1_dot_operator__pb2.GetDailyTotalsRequest.FromString,
+                    response_serializer=reelmesh_dot_gateway_dot_v1_dot_operator__pb2.GetDailyTotalsResponse.SerializeToString,
+            ),
+            'AdjustBalance': grpc.unary_unary_rpc_method_handler(
+                    servicer.AdjustBalance,
+                    request_deserializer=reelmesh_dot_gateway_dot_v1_dot_operator__pb2.AdjustBalanceRequest.FromString,
+                    response_serializer=reelmesh_dot_gateway_dot_v1_dot_operator__pb2.AdjustBalanceResponse.SerializeToString,
+            ),
+            'FreezeAccount': grpc.unary_unary_rpc_method_handler(
+                    servicer.FreezeAccount,
+                    request_deserializer=reelmesh_dot_gateway_dot_v1_dot_operator__pb2.FreezeAccountRequest.FromString,
+                    response_serializer=reelmesh_dot_gateway_dot_v1_dot_operator__pb2.FreezeAccountResponse.SerializeToString,
+            ),
+            'UnfreezeAccount': grpc.unary_unary_rpc_method_handler(
+                    servicer.UnfreezeAccount,
+                    request_deserializer=reelmesh_dot_gateway_dot_v1_dot_operator__pb2.UnfreezeAccountRequest.FromString,
+                    response_serializer=reelmesh_dot_gateway_dot_v1_dot_operator__pb2.UnfreezeAccountResponse.SerializeToString,
+            ),
+            'ListPlayerRounds': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListPlayerRounds,
+                    request_deserializer=reelmesh_dot_gateway_dot_v1_dot_operator__pb2.ListPlayerRoundsRequest.FromString,
+                    response_serializer=reelmesh_dot_gateway_dot_v1_dot_operator__pb2.ListPlayerRoundsResponse.SerializeToString,
+            ),
+            'RollbackRound': grpc.unary_unary_rpc_method_handler(
+                    servicer.RollbackRound,
+                    request_deserializer=reelmesh_dot_gateway_dot_v1_dot_operator__pb2.RollbackRoundRequest.FromString,
+                    response_serializer=reelmesh_dot_gateway_dot_v1_dot_operator__pb2.RollbackRoundResponse.SerializeToString,
+            ),
+            'RollbackBet': grpc.unary_unary_rpc_method_handler(
+                    servicer.RollbackBet,
+                    request_deserializer=reelmesh_dot_gateway_dot_v1_dot_operator__pb2.RollbackBetRequest.FromString,
+                    response_serializer=reelmesh_dot_gateway_dot_v1_dot_operator__pb2.RollbackBetResponse.SerializeToString,
+            ),
+            'ListReviews': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListReviews,
+                    request_deserializer=reelmesh_dot_gateway_dot_v1_dot_operator__pb2.ListReviewsRequest.FromString,
+                    response_serializer=reelmesh_dot_gateway_dot_v1_dot_operator__pb2.ListReviewsResponse.SerializeToString,
+            ),
+            'ResolveReview': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResolveReview,
+                    request_deserializer=reelmesh_dot_gateway_dot_v1_dot_operator__pb2.ResolveReviewRequest.FromString,
+                    response_serializer=reelmesh_dot_gateway_dot_v1_dot_operator__pb2.ResolveReviewResponse.SerializeToString,
+            ),
+            'ListRollbackReviews': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListRollbackReviews,
+                    request_deserializer=reelmesh_dot_gateway_dot_v1_dot_operator__pb2.ListRollbackReviewsRequest.FromString,
+                    response_serializer=reelmesh_dot_gateway_dot_v1_dot_operator__pb2.ListRollbackReviewsResponse.SerializeToString,
+            ),
+            'ListStuckCalls': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListStuckCalls,
+                    request_deserializer=reelmesh_dot_gateway_dot_v1_dot_operator__pb2.ListStuckCallsRequest.FromString,
+                    response_serializer=reelmesh_dot_gateway_dot_v1_dot_operator__pb2.ListStuckCallsResponse.SerializeToString,
+            ),
+            'ResolveStuckCall': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResolveStuckCall,
+                    request_deserializer=reelmesh_dot_gateway_dot_v1_dot_operator__pb2.ResolveStuckCallRequest.FromString,
+                    response_serializer=reelmesh_dot_gateway_dot_v1_dot_operator__pb2.ResolveStuckCallResponse.SerializeToString,
+            ),
+            'ListEvents': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListEvents,
+                    request_deserializer=reelmesh_dot_gateway_dot_v1_dot_operator__pb2.ListEventsRequest.FromString,
+                    response_serializer=reelmesh_dot_gateway_dot_v1_dot_operator__pb2.ListEventsResponse.SerializeToString,
+            ),
+            'SubscribeEvents': grpc.unary_stream_rpc_method_handler(
+                    servicer.SubscribeEvents,
+                    request_deserializer=reelmesh_dot_gateway_dot_v1_dot_operator__pb2.SubscribeEventsRequest.FromString,
+                    response_serializer=reelmesh_dot_gateway_dot_v1_dot_operator__pb2.SubscribeEventsResponse.SerializeToString,
+            ),
+            'CreateWebhook': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateWebhook,
+                    request_deserializer=reelmesh_dot_gateway_dot_v1_dot_operator__pb2.CreateWebhookRequest.FromString,
+                    response_serializer=reelmesh_dot_gateway_dot_v1_dot_operator__pb2.CreateWebhookResponse.SerializeToString,
+            ),
+            'ListWebhooks': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListWebhooks,
+                    request_deserializer=reelmesh_dot_gateway_dot_v1_dot_operator__pb2.ListWebhooksRequest.FromString,
+                    response_serializer=reelmesh_dot_gateway_dot_v1_dot_operator__pb2.ListWebhooksResponse.SerializeToString,
+            ),
+            'RotateWebhookSecret': grpc.unary_unary_rpc_method_handler(
+                    servicer.RotateWebhookSecret,
+                    request_deserializer=reelmesh_dot_gateway_dot_v1_dot_operator__pb2.RotateWebhookSecretRequest.FromString,
+                    response_serializer=reelmesh_dot_gateway_dot_v1_dot_operator__pb2.RotateWebhookSecretResponse.SerializeToString,
+            ),
+            'PauseWebhook': grpc.unary_unary_rpc_method_handler(
+                    servicer.PauseWebhook,
+                    request_deserializer=reelmesh_dot_gateway_dot_v1_dot_operator__pb2.PauseWebhookRequest.FromString,
+                    response_serializer=reelmesh_dot_gateway_dot_v1_dot_operator__pb2.PauseWebhookResponse.SerializeToString,
+            ),
+            'ResumeWebhook': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResumeWebhook,
+                    request_deserializer=reelmesh_dot_gateway_dot_v1_dot_operator__pb2.ResumeWebhookRequest.FromString,
+                    response_serializer=reelmesh_dot_gateway_dot_v1_dot_operator__pb2.ResumeWebhookResponse.SerializeToString,
+            ),
+            'DeleteWebhook': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteWebhook,
+                    request_deserializer=reelmesh_dot_gateway_dot_v1_dot_operator__pb2.DeleteWebhookRequest.FromString,
+                    response_serializer=reelmesh_dot_gateway_dot_v1_dot_operator__pb2.DeleteWebhookResponse.SerializeToString,
+            ),
+            'ListDeadLetters': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListDeadLetters,
+                    request_deserializer=reelmesh_dot_gateway_dot_v1_dot_operator__pb2.ListDeadLettersRequest.FromString,
+                    response_serializer=reelmesh_dot_gateway_dot_v1_dot_operator__pb2.ListDeadLettersResponse.SerializeToString,
+            ),
+            'RedeliverDeadLetters': grpc.unary_unary_rpc_method_handler(
+                    servicer.RedeliverDeadLetters,
+                    request_deserializer=reelmesh_dot_gateway_dot_v1_dot_operator__pb2.RedeliverDeadLettersRequest.FromString,
+                    response_serializer=reelmesh_dot_gateway_dot_v1_dot_operator__pb2.RedeliverDeadLettersResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -263,7 +875,7 @@ def add_GatewayServiceServicer_to_server(servicer, server):
 class GatewayService:
     """The only door from outside. Metadata "authorization: Bearer <credential>" carries an operator's API key or a
     player's session token. Every answer carries its trace id as metadata "x-trace-id".
-    Every operation, of both kinds, is served over REST too, with the same fields.
+    Every operation is served over REST and over WebSocket (JSON-RPC 2.0) too, with the same fields (docs/api.md).
     """
 
     @staticmethod
@@ -537,6 +1149,168 @@ class GatewayService:
             _registered_method=True)
 
     @staticmethod
+    def GetSession(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/reelmesh.gateway.v1.GatewayService/GetSession',
+            reelmesh_dot_gateway_dot_v1_dot_gateway__pb2.GetSessionRequest.SerializeToString,
+            reelmesh_dot_gateway_dot_v1_dot_gateway__pb2.GetSessionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def KeepAlive(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/reelmesh.gateway.v1.GatewayService/KeepAlive',
+            reelmesh_dot_gateway_dot_v1_dot_gateway__pb2.KeepAliveRequest.SerializeToString,
+            reelmesh_dot_gateway_dot_v1_dot_gateway__pb2.KeepAliveResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AcknowledgeRealityCheck(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/reelmesh.gateway.v1.GatewayService/AcknowledgeRealityCheck',
+            reelmesh_dot_gateway_dot_v1_dot_gateway__pb2.AcknowledgeRealityCheckRequest.SerializeToString,
+            reelmesh_dot_gateway_dot_v1_dot_gateway__pb2.AcknowledgeRealityCheckResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SendClientEvents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/reelmesh.gateway.v1.GatewayService/SendClientEvents',
+            reelmesh_dot_gateway_dot_v1_dot_client__event__pb2.SendClientEventsRequest.SerializeToString,
+            reelmesh_dot_gateway_dot_v1_dot_client__event__pb2.SendClientEventsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetPlayerLimits(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/reelmesh.gateway.v1.GatewayService/SetPlayerLimits',
+            reelmesh_dot_gateway_dot_v1_dot_gateway__pb2.SetPlayerLimitsRequest.SerializeToString,
+            reelmesh_dot_gateway_dot_v1_dot_gateway__pb2.SetPlayerLimitsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetPlayerLimits(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/reelmesh.gateway.v1.GatewayService/GetPlayerLimits',
+            reelmesh_dot_gateway_dot_v1_dot_gateway__pb2.GetPlayerLimitsRequest.SerializeToString,
+            reelmesh_dot_gateway_dot_v1_dot_gateway__pb2.GetPlayerLimitsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def ListGames(request,
             target,
             options=(),
@@ -553,6 +1327,735 @@ class GatewayService:
             '/reelmesh.gateway.v1.GatewayService/ListGames',
             reelmesh_dot_gateway_dot_v1_dot_gateway__pb2.ListGamesRequest.SerializeToString,
             reelmesh_dot_gateway_dot_v1_dot_gateway__pb2.ListGamesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExplainRound(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/reelmesh.gateway.v1.GatewayService/ExplainRound',
+            reelmesh_dot_gateway_dot_v1_dot_gateway__pb2.ExplainRoundRequest.SerializeToString,
+            reelmesh_dot_gateway_dot_v1_dot_gateway__pb2.ExplainRoundResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Play(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/reelmesh.gateway.v1.GatewayService/Play',
+            reelmesh_dot_gateway_dot_v1_dot_gateway__pb2.PlayRequest.SerializeToString,
+            reelmesh_dot_gateway_dot_v1_dot_gateway__pb2.PlayResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetPlayerBalance(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/reelmesh.gateway.v1.GatewayService/GetPlayerBalance',
+            reelmesh_dot_gateway_dot_v1_dot_operator__pb2.GetPlayerBalanceRequest.SerializeToString,
+            reelmesh_dot_gateway_dot_v1_dot_operator__pb2.GetPlayerBalanceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListTransactions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/reelmesh.gateway.v1.GatewayService/ListTransactions',
+            reelmesh_dot_gateway_dot_v1_dot_operator__pb2.ListTransactionsRequest.SerializeToString,
+            reelmesh_dot_gateway_dot_v1_dot_operator__pb2.ListTransactionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetTransactions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/reelmesh.gateway.v1.GatewayService/GetTransactions',
+            reelmesh_dot_gateway_dot_v1_dot_operator__pb2.GetTransactionsRequest.SerializeToString,
+            reelmesh_dot_gateway_dot_v1_dot_operator__pb2.GetTransactionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetDailyTotals(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/reelmesh.gateway.v1.GatewayService/GetDailyTotals',
+            reelmesh_dot_gateway_dot_v1_dot_operator__pb2.GetDailyTotalsRequest.SerializeToString,
+            reelmesh_dot_gateway_dot_v1_dot_operator__pb2.GetDailyTotalsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AdjustBalance(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/reelmesh.gateway.v1.GatewayService/AdjustBalance',
+            reelmesh_dot_gateway_dot_v1_dot_operator__pb2.AdjustBalanceRequest.SerializeToString,
+            reelmesh_dot_gateway_dot_v1_dot_operator__pb2.AdjustBalanceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FreezeAccount(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/reelmesh.gateway.v1.GatewayService/FreezeAccount',
+            reelmesh_dot_gateway_dot_v1_dot_operator__pb2.FreezeAccountRequest.SerializeToString,
+            reelmesh_dot_gateway_dot_v1_dot_operator__pb2.FreezeAccountResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UnfreezeAccount(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/reelmesh.gateway.v1.GatewayService/UnfreezeAccount',
+            reelmesh_dot_gateway_dot_v1_dot_operator__pb2.UnfreezeAccountRequest.SerializeToString,
+            reelmesh_dot_gateway_dot_v1_dot_operator__pb2.UnfreezeAccountResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListPlayerRounds(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/reelmesh.gateway.v1.GatewayService/ListPlayerRounds',
+            reelmesh_dot_gateway_dot_v1_dot_operator__pb2.ListPlayerRoundsRequest.SerializeToString,
+            reelmesh_dot_gateway_dot_v1_dot_operator__pb2.ListPlayerRoundsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RollbackRound(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/reelmesh.gateway.v1.GatewayService/RollbackRound',
+            reelmesh_dot_gateway_dot_v1_dot_operator__pb2.RollbackRoundRequest.SerializeToString,
+            reelmesh_dot_gateway_dot_v1_dot_operator__pb2.RollbackRoundResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RollbackBet(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/reelmesh.gateway.v1.GatewayService/RollbackBet',
+            reelmesh_dot_gateway_dot_v1_dot_operator__pb2.RollbackBetRequest.SerializeToString,
+            reelmesh_dot_gateway_dot_v1_dot_operator__pb2.RollbackBetResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListReviews(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/reelmesh.gateway.v1.GatewayService/ListReviews',
+            reelmesh_dot_gateway_dot_v1_dot_operator__pb2.ListReviewsRequest.SerializeToString,
+            reelmesh_dot_gateway_dot_v1_dot_operator__pb2.ListReviewsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResolveReview(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/reelmesh.gateway.v1.GatewayService/ResolveReview',
+            reelmesh_dot_gateway_dot_v1_dot_operator__pb2.ResolveReviewRequest.SerializeToString,
+            reelmesh_dot_gateway_dot_v1_dot_operator__pb2.ResolveReviewResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListRollbackReviews(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/reelmesh.gateway.v1.GatewayService/ListRollbackReviews',
+            reelmesh_dot_gateway_dot_v1_dot_operator__pb2.ListRollbackReviewsRequest.SerializeToString,
+            reelmesh_dot_gateway_dot_v1_dot_operator__pb2.ListRollbackReviewsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListStuckCalls(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/reelmesh.gateway.v1.GatewayService/ListStuckCalls',
+            reelmesh_dot_gateway_dot_v1_dot_operator__pb2.ListStuckCallsRequest.SerializeToString,
+            reelmesh_dot_gateway_dot_v1_dot_operator__pb2.ListStuckCallsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResolveStuckCall(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/reelmesh.gateway.v1.GatewayService/ResolveStuckCall',
+            reelmesh_dot_gateway_dot_v1_dot_operator__pb2.ResolveStuckCallRequest.SerializeToString,
+            reelmesh_dot_gateway_dot_v1_dot_operator__pb2.ResolveStuckCallResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListEvents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/reelmesh.gateway.v1.GatewayService/ListEvents',
+            reelmesh_dot_gateway_dot_v1_dot_operator__pb2.ListEventsRequest.SerializeToString,
+            reelmesh_dot_gateway_dot_v1_dot_operator__pb2.ListEventsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SubscribeEvents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/reelmesh.gateway.v1.GatewayService/SubscribeEvents',
+            reelmesh_dot_gateway_dot_v1_dot_operator__pb2.SubscribeEventsRequest.SerializeToString,
+            reelmesh_dot_gateway_dot_v1_dot_operator__pb2.SubscribeEventsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateWebhook(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/reelmesh.gateway.v1.GatewayService/CreateWebhook',
+            reelmesh_dot_gateway_dot_v1_dot_operator__pb2.CreateWebhookRequest.SerializeToString,
+            reelmesh_dot_gateway_dot_v1_dot_operator__pb2.CreateWebhookResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListWebhooks(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/reelmesh.gateway.v1.GatewayService/ListWebhooks',
+            reelmesh_dot_gateway_dot_v1_dot_operator__pb2.ListWebhooksRequest.SerializeToString,
+            reelmesh_dot_gateway_dot_v1_dot_operator__pb2.ListWebhooksResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RotateWebhookSecret(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/reelmesh.gateway.v1.GatewayService/RotateWebhookSecret',
+            reelmesh_dot_gateway_dot_v1_dot_operator__pb2.RotateWebhookSecretRequest.SerializeToString,
+            reelmesh_dot_gateway_dot_v1_dot_operator__pb2.RotateWebhookSecretResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PauseWebhook(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/reelmesh.gateway.v1.GatewayService/PauseWebhook',
+            reelmesh_dot_gateway_dot_v1_dot_operator__pb2.PauseWebhookRequest.SerializeToString,
+            reelmesh_dot_gateway_dot_v1_dot_operator__pb2.PauseWebhookResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResumeWebhook(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/reelmesh.gateway.v1.GatewayService/ResumeWebhook',
+            reelmesh_dot_gateway_dot_v1_dot_operator__pb2.ResumeWebhookRequest.SerializeToString,
+            reelmesh_dot_gateway_dot_v1_dot_operator__pb2.ResumeWebhookResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteWebhook(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/reelmesh.gateway.v1.GatewayService/DeleteWebhook',
+            reelmesh_dot_gateway_dot_v1_dot_operator__pb2.DeleteWebhookRequest.SerializeToString,
+            reelmesh_dot_gateway_dot_v1_dot_operator__pb2.DeleteWebhookResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListDeadLetters(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/reelmesh.gateway.v1.GatewayService/ListDeadLetters',
+            reelmesh_dot_gateway_dot_v1_dot_operator__pb2.ListDeadLettersRequest.SerializeToString,
+            reelmesh_dot_gateway_dot_v1_dot_operator__pb2.ListDeadLettersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RedeliverDeadLetters(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/reelmesh.gateway.v1.GatewayService/RedeliverDeadLetters',
+            reelmesh_dot_gateway_dot_v1_dot_operator__pb2.RedeliverDeadLettersRequest.SerializeToString,
+            reelmesh_dot_gateway_dot_v1_dot_operator__pb2.RedeliverDeadLettersResponse.FromString,
             options,
             channel_credentials,
             insecure,

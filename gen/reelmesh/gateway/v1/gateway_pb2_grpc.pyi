@@ -5,7 +5,9 @@ isort:skip_file
 
 from collections import abc as _abc
 from grpc import aio as _aio
+from reelmesh.gateway.v1 import client_event_pb2 as _client_event_pb2
 from reelmesh.gateway.v1 import gateway_pb2 as _gateway_pb2
+from reelmesh.gateway.v1 import operator_pb2 as _operator_pb2
 import abc as _abc_1
 import grpc as _grpc
 import sys
@@ -29,7 +31,7 @@ GRPC_VERSION: str
 class GatewayServiceStub:
     """The only door from outside. Metadata "authorization: Bearer <credential>" carries an operator's API key or a
     player's session token. Every answer carries its trace id as metadata "x-trace-id".
-    Every operation, of both kinds, is served over REST too, with the same fields.
+    Every operation is served over REST and over WebSocket (JSON-RPC 2.0) too, with the same fields (docs/api.md).
     """
 
     @_typing.overload
@@ -49,7 +51,8 @@ class GatewayServiceStub:
     CreateSession: _grpc.UnaryUnaryMultiCallable[_gateway_pb2.CreateSessionRequest, _gateway_pb2.CreateSessionResponse]
     """Operator. Opens a session and returns its one-time launch code. Idempotent on request_id.
     Errors: UNAUTHENTICATED/API_KEY_INVALID, NOT_FOUND/GAME_NOT_FOUND, INVALID_ARGUMENT/CURRENCY_UNKNOWN,
-    Errors: FAILED_PRECONDITION/POLICY_FORBIDDEN, ALREADY_EXISTS/ID_REUSED
+    Errors: and all that SessionService.CreateSession names,
+    Errors: FAILED_PRECONDITION/POLICY_FORBIDDEN, FAILED_PRECONDITION/LAUNCH_INCOMPLETE, ALREADY_EXISTS/ID_REUSED
     """
     ExchangeCode: _grpc.UnaryUnaryMultiCallable[_gateway_pb2.ExchangeCodeRequest, _gateway_pb2.ExchangeCodeResponse]
     """No credential but the code. Exchanges the launch code for the session token, once.
@@ -64,7 +67,10 @@ class GatewayServiceStub:
     gets the same round.
     Errors: UNAUTHENTICATED/TOKEN_INVALID, and all that SessionService.Authorize, GameService.Play name;
     Errors: FAILED_PRECONDITION/INSUFFICIENT_FUNDS (FINAL), FAILED_PRECONDITION/ACCOUNT_FROZEN (FINAL),
-    Errors: FAILED_PRECONDITION/ROUND_VOID (FINAL),
+    Errors: FAILED_PRECONDITION/ROUND_VOID (FINAL), FAILED_PRECONDITION/GAME_WITHDRAWN (FINAL),
+    Errors: FAILED_PRECONDITION/CURRENCY_NOT_OFFERED (FINAL), FAILED_PRECONDITION/STAKE_NOT_ON_LADDER (FINAL),
+    Errors: FAILED_PRECONDITION/MODE_UNKNOWN (FINAL), FAILED_PRECONDITION/ROUND_OPEN (FINAL),
+    Errors: FAILED_PRECONDITION/ROUND_IN_REVIEW (NEEDS_REVIEW),
     Errors: UNAVAILABLE/UNAVAILABLE (RETRY_SAME_ID), UNAVAILABLE/LEDGER_HALTED (RETRY_SAME_ID)
     """
     Act: _grpc.UnaryUnaryMultiCallable[_gateway_pb2.ActRequest, _gateway_pb2.ActResponse]
@@ -83,14 +89,158 @@ class GatewayServiceStub:
     """Player or operator (by session id). Closes the session and collects its open rounds (R9).
     Errors: NOT_FOUND/SESSION_NOT_FOUND
     """
+    GetSession: _grpc.UnaryUnaryMultiCallable[_gateway_pb2.GetSessionRequest, _gateway_pb2.GetSessionResponse]
+    """Player. The session with what to show and keep to, and the round to go on with: for a page that is loaded again.
+    Errors: UNAUTHENTICATED/TOKEN_INVALID
+    """
+    KeepAlive: _grpc.UnaryUnaryMultiCallable[_gateway_pb2.KeepAliveRequest, _gateway_pb2.KeepAliveResponse]
+    """Player. Says that the player is there: it puts off the end for silence, never the session's own end.
+    Errors: UNAUTHENTICATED/TOKEN_INVALID, FAILED_PRECONDITION/SESSION_EXPIRED, SESSION_CLOSED, SESSION_REPLACED
+    """
+    AcknowledgeRealityCheck: _grpc.UnaryUnaryMultiCallable[_gateway_pb2.AcknowledgeRealityCheckRequest, _gateway_pb2.AcknowledgeRealityCheckResponse]
+    """Player. The reality check was shown and is answered; QUIT closes the session as CloseSession does.
+    Errors: as KeepAlive, INVALID_ARGUMENT/FIELD_MISSING
+    """
+    SendClientEvents: _grpc.UnaryUnaryMultiCallable[_client_event_pb2.SendClientEventsRequest, _client_event_pb2.SendClientEventsResponse]
+    """Player. Reports what happened on the player's screen (docs/api.md). Stored as events of type "client.*", as the
+    client's word. Idempotent on (session, request_id).
+    Errors: UNAUTHENTICATED/TOKEN_INVALID, FAILED_PRECONDITION/SESSION_EXPIRED, SESSION_CLOSED, SESSION_REPLACED,
+    Errors: INVALID_ARGUMENT/FIELD_MISSING, FIELD_INVALID, NOT_FOUND/ROUND_NOT_FOUND, ALREADY_EXISTS/ID_REUSED,
+    Errors: RESOURCE_EXHAUSTED/RATE_LIMITED
+    """
+    SetPlayerLimits: _grpc.UnaryUnaryMultiCallable[_gateway_pb2.SetPlayerLimitsRequest, _gateway_pb2.SetPlayerLimitsResponse]
+    """Operator. Sets all of a player's own limits; what is laxer than before waits 24 h. Idempotent on request_id.
+    Errors: UNAUTHENTICATED/API_KEY_INVALID, INVALID_ARGUMENT/FIELD_MISSING, FIELD_INVALID, CURRENCY_UNKNOWN,
+    Errors: ALREADY_EXISTS/ID_REUSED
+    """
+    GetPlayerLimits: _grpc.UnaryUnaryMultiCallable[_gateway_pb2.GetPlayerLimitsRequest, _gateway_pb2.GetPlayerLimitsResponse]
+    """Operator. A player's limits, and what comes into force when.
+    Errors: UNAUTHENTICATED/API_KEY_INVALID, INVALID_ARGUMENT/FIELD_MISSING, FIELD_INVALID, CURRENCY_UNKNOWN
+    """
     ListGames: _grpc.UnaryUnaryMultiCallable[_gateway_pb2.ListGamesRequest, _gateway_pb2.ListGamesResponse]
     """No credential. The games and their bet ladders."""
+    ExplainRound: _grpc.UnaryUnaryMultiCallable[_gateway_pb2.ExplainRoundRequest, _gateway_pb2.ExplainRoundResponse]
+    """Operator. Everything that is known of a round, service by service, and whether it adds up. Changes nothing. What a
+    service does not answer is named in `missing`.
+    Errors: UNAUTHENTICATED/API_KEY_INVALID, INVALID_ARGUMENT/FIELD_INVALID,
+    Errors: NOT_FOUND/ROUND_NOT_FOUND, UNAVAILABLE/UNAVAILABLE while neither game nor wallet answers
+    """
+    Play: _grpc.StreamStreamMultiCallable[_gateway_pb2.PlayRequest, _gateway_pb2.PlayResponse]
+    """Player. Spins and choices of one player over one stream, many at once: each is answered when it is played,
+    under the call_id that the client gave it, and is idempotent as Spin and Act are. A refusal is an answer like any
+    other and does not end the stream; what is under way when it breaks is played all the same.
+    Errors: UNAUTHENTICATED/TOKEN_INVALID, and in the answers all that Spin, Act name
+    """
+    GetPlayerBalance: _grpc.UnaryUnaryMultiCallable[_operator_pb2.GetPlayerBalanceRequest, _operator_pb2.GetPlayerBalanceResponse]
+    """Operator. The balance of a player's account, now or at a time.
+    Errors: UNAUTHENTICATED/API_KEY_INVALID, NOT_FOUND/ACCOUNT_NOT_FOUND, INVALID_ARGUMENT/FIELD_INVALID,
+    Errors: CURRENCY_UNKNOWN
+    """
+    ListTransactions: _grpc.UnaryUnaryMultiCallable[_operator_pb2.ListTransactionsRequest, _operator_pb2.ListTransactionsResponse]
+    """Operator. The statement of a player's account: what moved it, newest first.
+    Errors: as GetPlayerBalance, INVALID_ARGUMENT/PAGE_TOKEN_INVALID
+    """
+    GetTransactions: _grpc.UnaryUnaryMultiCallable[_operator_pb2.GetTransactionsRequest, _operator_pb2.GetTransactionsResponse]
+    """Operator. What moved under one id, with its postings: the transfer, or all steps of the round.
+    Errors: UNAUTHENTICATED/API_KEY_INVALID, NOT_FOUND/TRANSACTION_NOT_FOUND, FAILED_PRECONDITION/ID_EXPIRED
+    """
+    GetDailyTotals: _grpc.UnaryUnaryMultiCallable[_operator_pb2.GetDailyTotalsRequest, _operator_pb2.GetDailyTotalsResponse]
+    """Operator. Sums of one UTC day per currency, with a checksum over its postings. Demo is never in it.
+    Errors: UNAUTHENTICATED/API_KEY_INVALID, INVALID_ARGUMENT/FIELD_INVALID, CURRENCY_UNKNOWN
+    """
+    AdjustBalance: _grpc.UnaryUnaryMultiCallable[_operator_pb2.AdjustBalanceRequest, _operator_pb2.AdjustBalanceResponse]
+    """Operator. Corrects a balance, up or down, with who and why. Idempotent on request_id, refusals included.
+    Errors: as FundPlayer, NOT_FOUND/ACCOUNT_NOT_FOUND, ROUND_NOT_FOUND, FAILED_PRECONDITION/INSUFFICIENT_FUNDS,
+    Errors: FAILED_PRECONDITION/ID_EXPIRED
+    """
+    FreezeAccount: _grpc.UnaryUnaryMultiCallable[_operator_pb2.FreezeAccountRequest, _operator_pb2.FreezeAccountResponse]
+    """Operator. Refuses stakes and withdrawals of an account from now on, never payouts. Idempotent.
+    Errors: UNAUTHENTICATED/API_KEY_INVALID, NOT_FOUND/ACCOUNT_NOT_FOUND, INVALID_ARGUMENT/CURRENCY_UNKNOWN
+    """
+    UnfreezeAccount: _grpc.UnaryUnaryMultiCallable[_operator_pb2.UnfreezeAccountRequest, _operator_pb2.UnfreezeAccountResponse]
+    """Operator. Takes a freeze back. Idempotent.
+    Errors: as FreezeAccount
+    """
+    ListPlayerRounds: _grpc.UnaryUnaryMultiCallable[_operator_pb2.ListPlayerRoundsRequest, _operator_pb2.ListPlayerRoundsResponse]
+    """Operator. The rounds of a player's account, newest first.
+    Errors: as FreezeAccount, INVALID_ARGUMENT/PAGE_TOKEN_INVALID
+    """
+    RollbackRound: _grpc.UnaryUnaryMultiCallable[_operator_pb2.RollbackRoundRequest, _operator_pb2.RollbackRoundResponse]
+    """Operator. Gives a whole round back. Idempotent on round_id.
+    Errors: as GameService.RollbackRound, UNAUTHENTICATED/API_KEY_INVALID
+    """
+    RollbackBet: _grpc.UnaryUnaryMultiCallable[_operator_pb2.RollbackBetRequest, _operator_pb2.RollbackBetResponse]
+    """Operator. Gives the stake of a round back while the round is not settled. Idempotent on round_id.
+    Errors: as GameService.RollbackBet, UNAUTHENTICATED/API_KEY_INVALID
+    """
+    ListReviews: _grpc.UnaryUnaryMultiCallable[_operator_pb2.ListReviewsRequest, _operator_pb2.ListReviewsResponse]
+    """Operator. The rounds that wait for a verdict, oldest first.
+    Errors: UNAUTHENTICATED/API_KEY_INVALID, INVALID_ARGUMENT/PAGE_TOKEN_INVALID
+    """
+    ResolveReview: _grpc.UnaryUnaryMultiCallable[_operator_pb2.ResolveReviewRequest, _operator_pb2.ResolveReviewResponse]
+    """Operator. Executes a verdict at the wallet and records what that answers (R14). Idempotent on (round_id, verdict).
+    Errors: as GameService.ResolveReview, UNAUTHENTICATED/API_KEY_INVALID
+    """
+    ListRollbackReviews: _grpc.UnaryUnaryMultiCallable[_operator_pb2.ListRollbackReviewsRequest, _operator_pb2.ListRollbackReviewsResponse]
+    """Operator. The rollbacks that the wallet could not make, with what is missing, oldest first. Their rounds are
+    among those of ListReviews.
+    Errors: as ListReviews
+    """
+    ListStuckCalls: _grpc.UnaryUnaryMultiCallable[_operator_pb2.ListStuckCallsRequest, _operator_pb2.ListStuckCallsResponse]
+    """Operator. Calls to the operator's own wallet that were not answered yet, most attempts first.
+    Errors: as ListReviews
+    """
+    ResolveStuckCall: _grpc.UnaryUnaryMultiCallable[_operator_pb2.ResolveStuckCallRequest, _operator_pb2.ResolveStuckCallResponse]
+    """Operator. Sends a stuck call again at once, gives it up, or records that it was settled by hand. Idempotent.
+    Errors: UNAUTHENTICATED/API_KEY_INVALID, NOT_FOUND/ROUND_NOT_FOUND, INVALID_ARGUMENT/FIELD_INVALID
+    """
+    ListEvents: _grpc.UnaryUnaryMultiCallable[_operator_pb2.ListEventsRequest, _operator_pb2.ListEventsResponse]
+    """Operator. The operator's events in the order they were stored.
+    Errors: as ListReviews
+    """
+    SubscribeEvents: _grpc.UnaryStreamMultiCallable[_operator_pb2.SubscribeEventsRequest, _operator_pb2.SubscribeEventsResponse]
+    """Operator. Streams the operator's events, those stored already and those to come. A stream may end at any time:
+    subscribe again with the last cursor that you have dealt with.
+    Errors: as EventService.Subscribe, UNAUTHENTICATED/API_KEY_INVALID
+    """
+    CreateWebhook: _grpc.UnaryUnaryMultiCallable[_operator_pb2.CreateWebhookRequest, _operator_pb2.CreateWebhookResponse]
+    """Operator. Registers an address that is sent the operator's events from now on. Idempotent on request_id.
+    Errors: as EventService.CreateWebhook, UNAUTHENTICATED/API_KEY_INVALID
+    """
+    ListWebhooks: _grpc.UnaryUnaryMultiCallable[_operator_pb2.ListWebhooksRequest, _operator_pb2.ListWebhooksResponse]
+    """Operator. The operator's webhooks, oldest first.
+    Errors: UNAUTHENTICATED/API_KEY_INVALID
+    """
+    RotateWebhookSecret: _grpc.UnaryUnaryMultiCallable[_operator_pb2.RotateWebhookSecretRequest, _operator_pb2.RotateWebhookSecretResponse]
+    """Operator. Signs a webhook's deliveries with another secret from now on. Idempotent.
+    Errors: UNAUTHENTICATED/API_KEY_INVALID, NOT_FOUND/WEBHOOK_NOT_FOUND
+    """
+    PauseWebhook: _grpc.UnaryUnaryMultiCallable[_operator_pb2.PauseWebhookRequest, _operator_pb2.PauseWebhookResponse]
+    """Operator. Stops a webhook's deliveries; what is stored meanwhile waits for it. Idempotent.
+    Errors: as RotateWebhookSecret
+    """
+    ResumeWebhook: _grpc.UnaryUnaryMultiCallable[_operator_pb2.ResumeWebhookRequest, _operator_pb2.ResumeWebhookResponse]
+    """Operator. Goes on where a webhook was paused, at once. Idempotent.
+    Errors: as RotateWebhookSecret
+    """
+    DeleteWebhook: _grpc.UnaryUnaryMultiCallable[_operator_pb2.DeleteWebhookRequest, _operator_pb2.DeleteWebhookResponse]
+    """Operator. Forgets a webhook, its secret and its dead letters.
+    Errors: as RotateWebhookSecret
+    """
+    ListDeadLetters: _grpc.UnaryUnaryMultiCallable[_operator_pb2.ListDeadLettersRequest, _operator_pb2.ListDeadLettersResponse]
+    """Operator. The events that a webhook would not take, in the order of their positions.
+    Errors: as RotateWebhookSecret, INVALID_ARGUMENT/PAGE_TOKEN_INVALID
+    """
+    RedeliverDeadLetters: _grpc.UnaryUnaryMultiCallable[_operator_pb2.RedeliverDeadLettersRequest, _operator_pb2.RedeliverDeadLettersResponse]
+    """Operator. Has dead letters sent once more, one by one, and forgotten when they are taken. Idempotent.
+    Errors: as RotateWebhookSecret
+    """
 
 @_typing.type_check_only
 class GatewayServiceAsyncStub(GatewayServiceStub):
     """The only door from outside. Metadata "authorization: Bearer <credential>" carries an operator's API key or a
     player's session token. Every answer carries its trace id as metadata "x-trace-id".
-    Every operation, of both kinds, is served over REST too, with the same fields.
+    Every operation is served over REST and over WebSocket (JSON-RPC 2.0) too, with the same fields (docs/api.md).
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -107,7 +257,8 @@ class GatewayServiceAsyncStub(GatewayServiceStub):
     CreateSession: _aio.UnaryUnaryMultiCallable[_gateway_pb2.CreateSessionRequest, _gateway_pb2.CreateSessionResponse]  # type: ignore[assignment]
     """Operator. Opens a session and returns its one-time launch code. Idempotent on request_id.
     Errors: UNAUTHENTICATED/API_KEY_INVALID, NOT_FOUND/GAME_NOT_FOUND, INVALID_ARGUMENT/CURRENCY_UNKNOWN,
-    Errors: FAILED_PRECONDITION/POLICY_FORBIDDEN, ALREADY_EXISTS/ID_REUSED
+    Errors: and all that SessionService.CreateSession names,
+    Errors: FAILED_PRECONDITION/POLICY_FORBIDDEN, FAILED_PRECONDITION/LAUNCH_INCOMPLETE, ALREADY_EXISTS/ID_REUSED
     """
     ExchangeCode: _aio.UnaryUnaryMultiCallable[_gateway_pb2.ExchangeCodeRequest, _gateway_pb2.ExchangeCodeResponse]  # type: ignore[assignment]
     """No credential but the code. Exchanges the launch code for the session token, once.
@@ -122,7 +273,10 @@ class GatewayServiceAsyncStub(GatewayServiceStub):
     gets the same round.
     Errors: UNAUTHENTICATED/TOKEN_INVALID, and all that SessionService.Authorize, GameService.Play name;
     Errors: FAILED_PRECONDITION/INSUFFICIENT_FUNDS (FINAL), FAILED_PRECONDITION/ACCOUNT_FROZEN (FINAL),
-    Errors: FAILED_PRECONDITION/ROUND_VOID (FINAL),
+    Errors: FAILED_PRECONDITION/ROUND_VOID (FINAL), FAILED_PRECONDITION/GAME_WITHDRAWN (FINAL),
+    Errors: FAILED_PRECONDITION/CURRENCY_NOT_OFFERED (FINAL), FAILED_PRECONDITION/STAKE_NOT_ON_LADDER (FINAL),
+    Errors: FAILED_PRECONDITION/MODE_UNKNOWN (FINAL), FAILED_PRECONDITION/ROUND_OPEN (FINAL),
+    Errors: FAILED_PRECONDITION/ROUND_IN_REVIEW (NEEDS_REVIEW),
     Errors: UNAVAILABLE/UNAVAILABLE (RETRY_SAME_ID), UNAVAILABLE/LEDGER_HALTED (RETRY_SAME_ID)
     """
     Act: _aio.UnaryUnaryMultiCallable[_gateway_pb2.ActRequest, _gateway_pb2.ActResponse]  # type: ignore[assignment]
@@ -141,13 +295,157 @@ class GatewayServiceAsyncStub(GatewayServiceStub):
     """Player or operator (by session id). Closes the session and collects its open rounds (R9).
     Errors: NOT_FOUND/SESSION_NOT_FOUND
     """
+    GetSession: _aio.UnaryUnaryMultiCallable[_gateway_pb2.GetSessionRequest, _gateway_pb2.GetSessionResponse]  # type: ignore[assignment]
+    """Player. The session with what to show and keep to, and the round to go on with: for a page that is loaded again.
+    Errors: UNAUTHENTICATED/TOKEN_INVALID
+    """
+    KeepAlive: _aio.UnaryUnaryMultiCallable[_gateway_pb2.KeepAliveRequest, _gateway_pb2.KeepAliveResponse]  # type: ignore[assignment]
+    """Player. Says that the player is there: it puts off the end for silence, never the session's own end.
+    Errors: UNAUTHENTICATED/TOKEN_INVALID, FAILED_PRECONDITION/SESSION_EXPIRED, SESSION_CLOSED, SESSION_REPLACED
+    """
+    AcknowledgeRealityCheck: _aio.UnaryUnaryMultiCallable[_gateway_pb2.AcknowledgeRealityCheckRequest, _gateway_pb2.AcknowledgeRealityCheckResponse]  # type: ignore[assignment]
+    """Player. The reality check was shown and is answered; QUIT closes the session as CloseSession does.
+    Errors: as KeepAlive, INVALID_ARGUMENT/FIELD_MISSING
+    """
+    SendClientEvents: _aio.UnaryUnaryMultiCallable[_client_event_pb2.SendClientEventsRequest, _client_event_pb2.SendClientEventsResponse]  # type: ignore[assignment]
+    """Player. Reports what happened on the player's screen (docs/api.md). Stored as events of type "client.*", as the
+    client's word. Idempotent on (session, request_id).
+    Errors: UNAUTHENTICATED/TOKEN_INVALID, FAILED_PRECONDITION/SESSION_EXPIRED, SESSION_CLOSED, SESSION_REPLACED,
+    Errors: INVALID_ARGUMENT/FIELD_MISSING, FIELD_INVALID, NOT_FOUND/ROUND_NOT_FOUND, ALREADY_EXISTS/ID_REUSED,
+    Errors: RESOURCE_EXHAUSTED/RATE_LIMITED
+    """
+    SetPlayerLimits: _aio.UnaryUnaryMultiCallable[_gateway_pb2.SetPlayerLimitsRequest, _gateway_pb2.SetPlayerLimitsResponse]  # type: ignore[assignment]
+    """Operator. Sets all of a player's own limits; what is laxer than before waits 24 h. Idempotent on request_id.
+    Errors: UNAUTHENTICATED/API_KEY_INVALID, INVALID_ARGUMENT/FIELD_MISSING, FIELD_INVALID, CURRENCY_UNKNOWN,
+    Errors: ALREADY_EXISTS/ID_REUSED
+    """
+    GetPlayerLimits: _aio.UnaryUnaryMultiCallable[_gateway_pb2.GetPlayerLimitsRequest, _gateway_pb2.GetPlayerLimitsResponse]  # type: ignore[assignment]
+    """Operator. A player's limits, and what comes into force when.
+    Errors: UNAUTHENTICATED/API_KEY_INVALID, INVALID_ARGUMENT/FIELD_MISSING, FIELD_INVALID, CURRENCY_UNKNOWN
+    """
     ListGames: _aio.UnaryUnaryMultiCallable[_gateway_pb2.ListGamesRequest, _gateway_pb2.ListGamesResponse]  # type: ignore[assignment]
     """No credential. The games and their bet ladders."""
+    ExplainRound: _aio.UnaryUnaryMultiCallable[_gateway_pb2.ExplainRoundRequest, _gateway_pb2.ExplainRoundResponse]  # type: ignore[assignment]
+    """Operator. Everything that is known of a round, service by service, and whether it adds up. Changes nothing. What a
+    service does not answer is named in `missing`.
+    Errors: UNAUTHENTICATED/API_KEY_INVALID, INVALID_ARGUMENT/FIELD_INVALID,
+    Errors: NOT_FOUND/ROUND_NOT_FOUND, UNAVAILABLE/UNAVAILABLE while neither game nor wallet answers
+    """
+    Play: _aio.StreamStreamMultiCallable[_gateway_pb2.PlayRequest, _gateway_pb2.PlayResponse]  # type: ignore[assignment]
+    """Player. Spins and choices of one player over one stream, many at once: each is answered when it is played,
+    under the call_id that the client gave it, and is idempotent as Spin and Act are. A refusal is an answer like any
+    other and does not end the stream; what is under way when it breaks is played all the same.
+    Errors: UNAUTHENTICATED/TOKEN_INVALID, and in the answers all that Spin, Act name
+    """
+    GetPlayerBalance: _aio.UnaryUnaryMultiCallable[_operator_pb2.GetPlayerBalanceRequest, _operator_pb2.GetPlayerBalanceResponse]  # type: ignore[assignment]
+    """Operator. The balance of a player's account, now or at a time.
+    Errors: UNAUTHENTICATED/API_KEY_INVALID, NOT_FOUND/ACCOUNT_NOT_FOUND, INVALID_ARGUMENT/FIELD_INVALID,
+    Errors: CURRENCY_UNKNOWN
+    """
+    ListTransactions: _aio.UnaryUnaryMultiCallable[_operator_pb2.ListTransactionsRequest, _operator_pb2.ListTransactionsResponse]  # type: ignore[assignment]
+    """Operator. The statement of a player's account: what moved it, newest first.
+    Errors: as GetPlayerBalance, INVALID_ARGUMENT/PAGE_TOKEN_INVALID
+    """
+    GetTransactions: _aio.UnaryUnaryMultiCallable[_operator_pb2.GetTransactionsRequest, _operator_pb2.GetTransactionsResponse]  # type: ignore[assignment]
+    """Operator. What moved under one id, with its postings: the transfer, or all steps of the round.
+    Errors: UNAUTHENTICATED/API_KEY_INVALID, NOT_FOUND/TRANSACTION_NOT_FOUND, FAILED_PRECONDITION/ID_EXPIRED
+    """
+    GetDailyTotals: _aio.UnaryUnaryMultiCallable[_operator_pb2.GetDailyTotalsRequest, _operator_pb2.GetDailyTotalsResponse]  # type: ignore[assignment]
+    """Operator. Sums of one UTC day per currency, with a checksum over its postings. Demo is never in it.
+    Errors: UNAUTHENTICATED/API_KEY_INVALID, INVALID_ARGUMENT/FIELD_INVALID, CURRENCY_UNKNOWN
+    """
+    AdjustBalance: _aio.UnaryUnaryMultiCallable[_operator_pb2.AdjustBalanceRequest, _operator_pb2.AdjustBalanceResponse]  # type: ignore[assignment]
+    """Operator. Corrects a balance, up or down, with who and why. Idempotent on request_id, refusals included.
+    Errors: as FundPlayer, NOT_FOUND/ACCOUNT_NOT_FOUND, ROUND_NOT_FOUND, FAILED_PRECONDITION/INSUFFICIENT_FUNDS,
+    Errors: FAILED_PRECONDITION/ID_EXPIRED
+    """
+    FreezeAccount: _aio.UnaryUnaryMultiCallable[_operator_pb2.FreezeAccountRequest, _operator_pb2.FreezeAccountResponse]  # type: ignore[assignment]
+    """Operator. Refuses stakes and withdrawals of an account from now on, never payouts. Idempotent.
+    Errors: UNAUTHENTICATED/API_KEY_INVALID, NOT_FOUND/ACCOUNT_NOT_FOUND, INVALID_ARGUMENT/CURRENCY_UNKNOWN
+    """
+    UnfreezeAccount: _aio.UnaryUnaryMultiCallable[_operator_pb2.UnfreezeAccountRequest, _operator_pb2.UnfreezeAccountResponse]  # type: ignore[assignment]
+    """Operator. Takes a freeze back. Idempotent.
+    Errors: as FreezeAccount
+    """
+    ListPlayerRounds: _aio.UnaryUnaryMultiCallable[_operator_pb2.ListPlayerRoundsRequest, _operator_pb2.ListPlayerRoundsResponse]  # type: ignore[assignment]
+    """Operator. The rounds of a player's account, newest first.
+    Errors: as FreezeAccount, INVALID_ARGUMENT/PAGE_TOKEN_INVALID
+    """
+    RollbackRound: _aio.UnaryUnaryMultiCallable[_operator_pb2.RollbackRoundRequest, _operator_pb2.RollbackRoundResponse]  # type: ignore[assignment]
+    """Operator. Gives a whole round back. Idempotent on round_id.
+    Errors: as GameService.RollbackRound, UNAUTHENTICATED/API_KEY_INVALID
+    """
+    RollbackBet: _aio.UnaryUnaryMultiCallable[_operator_pb2.RollbackBetRequest, _operator_pb2.RollbackBetResponse]  # type: ignore[assignment]
+    """Operator. Gives the stake of a round back while the round is not settled. Idempotent on round_id.
+    Errors: as GameService.RollbackBet, UNAUTHENTICATED/API_KEY_INVALID
+    """
+    ListReviews: _aio.UnaryUnaryMultiCallable[_operator_pb2.ListReviewsRequest, _operator_pb2.ListReviewsResponse]  # type: ignore[assignment]
+    """Operator. The rounds that wait for a verdict, oldest first.
+    Errors: UNAUTHENTICATED/API_KEY_INVALID, INVALID_ARGUMENT/PAGE_TOKEN_INVALID
+    """
+    ResolveReview: _aio.UnaryUnaryMultiCallable[_operator_pb2.ResolveReviewRequest, _operator_pb2.ResolveReviewResponse]  # type: ignore[assignment]
+    """Operator. Executes a verdict at the wallet and records what that answers (R14). Idempotent on (round_id, verdict).
+    Errors: as GameService.ResolveReview, UNAUTHENTICATED/API_KEY_INVALID
+    """
+    ListRollbackReviews: _aio.UnaryUnaryMultiCallable[_operator_pb2.ListRollbackReviewsRequest, _operator_pb2.ListRollbackReviewsResponse]  # type: ignore[assignment]
+    """Operator. The rollbacks that the wallet could not make, with what is missing, oldest first. Their rounds are
+    among those of ListReviews.
+    Errors: as ListReviews
+    """
+    ListStuckCalls: _aio.UnaryUnaryMultiCallable[_operator_pb2.ListStuckCallsRequest, _operator_pb2.ListStuckCallsResponse]  # type: ignore[assignment]
+    """Operator. Calls to the operator's own wallet that were not answered yet, most attempts first.
+    Errors: as ListReviews
+    """
+    ResolveStuckCall: _aio.UnaryUnaryMultiCallable[_operator_pb2.ResolveStuckCallRequest, _operator_pb2.ResolveStuckCallResponse]  # type: ignore[assignment]
+    """Operator. Sends a stuck call again at once, gives it up, or records that it was settled by hand. Idempotent.
+    Errors: UNAUTHENTICATED/API_KEY_INVALID, NOT_FOUND/ROUND_NOT_FOUND, INVALID_ARGUMENT/FIELD_INVALID
+    """
+    ListEvents: _aio.UnaryUnaryMultiCallable[_operator_pb2.ListEventsRequest, _operator_pb2.ListEventsResponse]  # type: ignore[assignment]
+    """Operator. The operator's events in the order they were stored.
+    Errors: as ListReviews
+    """
+    SubscribeEvents: _aio.UnaryStreamMultiCallable[_operator_pb2.SubscribeEventsRequest, _operator_pb2.SubscribeEventsResponse]  # type: ignore[assignment]
+    """Operator. Streams the operator's events, those stored already and those to come. A stream may end at any time:
+    subscribe again with the last cursor that you have dealt with.
+    Errors: as EventService.Subscribe, UNAUTHENTICATED/API_KEY_INVALID
+    """
+    CreateWebhook: _aio.UnaryUnaryMultiCallable[_operator_pb2.CreateWebhookRequest, _operator_pb2.CreateWebhookResponse]  # type: ignore[assignment]
+    """Operator. Registers an address that is sent the operator's events from now on. Idempotent on request_id.
+    Errors: as EventService.CreateWebhook, UNAUTHENTICATED/API_KEY_INVALID
+    """
+    ListWebhooks: _aio.UnaryUnaryMultiCallable[_operator_pb2.ListWebhooksRequest, _operator_pb2.ListWebhooksResponse]  # type: ignore[assignment]
+    """Operator. The operator's webhooks, oldest first.
+    Errors: UNAUTHENTICATED/API_KEY_INVALID
+    """
+    RotateWebhookSecret: _aio.UnaryUnaryMultiCallable[_operator_pb2.RotateWebhookSecretRequest, _operator_pb2.RotateWebhookSecretResponse]  # type: ignore[assignment]
+    """Operator. Signs a webhook's deliveries with another secret from now on. Idempotent.
+    Errors: UNAUTHENTICATED/API_KEY_INVALID, NOT_FOUND/WEBHOOK_NOT_FOUND
+    """
+    PauseWebhook: _aio.UnaryUnaryMultiCallable[_operator_pb2.PauseWebhookRequest, _operator_pb2.PauseWebhookResponse]  # type: ignore[assignment]
+    """Operator. Stops a webhook's deliveries; what is stored meanwhile waits for it. Idempotent.
+    Errors: as RotateWebhookSecret
+    """
+    ResumeWebhook: _aio.UnaryUnaryMultiCallable[_operator_pb2.ResumeWebhookRequest, _operator_pb2.ResumeWebhookResponse]  # type: ignore[assignment]
+    """Operator. Goes on where a webhook was paused, at once. Idempotent.
+    Errors: as RotateWebhookSecret
+    """
+    DeleteWebhook: _aio.UnaryUnaryMultiCallable[_operator_pb2.DeleteWebhookRequest, _operator_pb2.DeleteWebhookResponse]  # type: ignore[assignment]
+    """Operator. Forgets a webhook, its secret and its dead letters.
+    Errors: as RotateWebhookSecret
+    """
+    ListDeadLetters: _aio.UnaryUnaryMultiCallable[_operator_pb2.ListDeadLettersRequest, _operator_pb2.ListDeadLettersResponse]  # type: ignore[assignment]
+    """Operator. The events that a webhook would not take, in the order of their positions.
+    Errors: as RotateWebhookSecret, INVALID_ARGUMENT/PAGE_TOKEN_INVALID
+    """
+    RedeliverDeadLetters: _aio.UnaryUnaryMultiCallable[_operator_pb2.RedeliverDeadLettersRequest, _operator_pb2.RedeliverDeadLettersResponse]  # type: ignore[assignment]
+    """Operator. Has dead letters sent once more, one by one, and forgotten when they are taken. Idempotent.
+    Errors: as RotateWebhookSecret
+    """
 
 class GatewayServiceServicer(metaclass=_abc_1.ABCMeta):
     """The only door from outside. Metadata "authorization: Bearer <credential>" carries an operator's API key or a
     player's session token. Every answer carries its trace id as metadata "x-trace-id".
-    Every operation, of both kinds, is served over REST too, with the same fields.
+    Every operation is served over REST and over WebSocket (JSON-RPC 2.0) too, with the same fields (docs/api.md).
     """
 
     @_abc_1.abstractmethod
@@ -180,7 +478,8 @@ class GatewayServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_gateway_pb2.CreateSessionResponse, _abc.Awaitable[_gateway_pb2.CreateSessionResponse]]:
         """Operator. Opens a session and returns its one-time launch code. Idempotent on request_id.
         Errors: UNAUTHENTICATED/API_KEY_INVALID, NOT_FOUND/GAME_NOT_FOUND, INVALID_ARGUMENT/CURRENCY_UNKNOWN,
-        Errors: FAILED_PRECONDITION/POLICY_FORBIDDEN, ALREADY_EXISTS/ID_REUSED
+        Errors: and all that SessionService.CreateSession names,
+        Errors: FAILED_PRECONDITION/POLICY_FORBIDDEN, FAILED_PRECONDITION/LAUNCH_INCOMPLETE, ALREADY_EXISTS/ID_REUSED
         """
 
     @_abc_1.abstractmethod
@@ -213,7 +512,10 @@ class GatewayServiceServicer(metaclass=_abc_1.ABCMeta):
         gets the same round.
         Errors: UNAUTHENTICATED/TOKEN_INVALID, and all that SessionService.Authorize, GameService.Play name;
         Errors: FAILED_PRECONDITION/INSUFFICIENT_FUNDS (FINAL), FAILED_PRECONDITION/ACCOUNT_FROZEN (FINAL),
-        Errors: FAILED_PRECONDITION/ROUND_VOID (FINAL),
+        Errors: FAILED_PRECONDITION/ROUND_VOID (FINAL), FAILED_PRECONDITION/GAME_WITHDRAWN (FINAL),
+        Errors: FAILED_PRECONDITION/CURRENCY_NOT_OFFERED (FINAL), FAILED_PRECONDITION/STAKE_NOT_ON_LADDER (FINAL),
+        Errors: FAILED_PRECONDITION/MODE_UNKNOWN (FINAL), FAILED_PRECONDITION/ROUND_OPEN (FINAL),
+        Errors: FAILED_PRECONDITION/ROUND_IN_REVIEW (NEEDS_REVIEW),
         Errors: UNAVAILABLE/UNAVAILABLE (RETRY_SAME_ID), UNAVAILABLE/LEDGER_HALTED (RETRY_SAME_ID)
         """
 
@@ -258,11 +560,353 @@ class GatewayServiceServicer(metaclass=_abc_1.ABCMeta):
         """
 
     @_abc_1.abstractmethod
+    def GetSession(
+        self,
+        request: _gateway_pb2.GetSessionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_gateway_pb2.GetSessionResponse, _abc.Awaitable[_gateway_pb2.GetSessionResponse]]:
+        """Player. The session with what to show and keep to, and the round to go on with: for a page that is loaded again.
+        Errors: UNAUTHENTICATED/TOKEN_INVALID
+        """
+
+    @_abc_1.abstractmethod
+    def KeepAlive(
+        self,
+        request: _gateway_pb2.KeepAliveRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_gateway_pb2.KeepAliveResponse, _abc.Awaitable[_gateway_pb2.KeepAliveResponse]]:
+        """Player. Says that the player is there: it puts off the end for silence, never the session's own end.
+        Errors: UNAUTHENTICATED/TOKEN_INVALID, FAILED_PRECONDITION/SESSION_EXPIRED, SESSION_CLOSED, SESSION_REPLACED
+        """
+
+    @_abc_1.abstractmethod
+    def AcknowledgeRealityCheck(
+        self,
+        request: _gateway_pb2.AcknowledgeRealityCheckRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_gateway_pb2.AcknowledgeRealityCheckResponse, _abc.Awaitable[_gateway_pb2.AcknowledgeRealityCheckResponse]]:
+        """Player. The reality check was shown and is answered; QUIT closes the session as CloseSession does.
+        Errors: as KeepAlive, INVALID_ARGUMENT/FIELD_MISSING
+        """
+
+    @_abc_1.abstractmethod
+    def SendClientEvents(
+        self,
+        request: _client_event_pb2.SendClientEventsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_client_event_pb2.SendClientEventsResponse, _abc.Awaitable[_client_event_pb2.SendClientEventsResponse]]:
+        """Player. Reports what happened on the player's screen (docs/api.md). Stored as events of type "client.*", as the
+        client's word. Idempotent on (session, request_id).
+        Errors: UNAUTHENTICATED/TOKEN_INVALID, FAILED_PRECONDITION/SESSION_EXPIRED, SESSION_CLOSED, SESSION_REPLACED,
+        Errors: INVALID_ARGUMENT/FIELD_MISSING, FIELD_INVALID, NOT_FOUND/ROUND_NOT_FOUND, ALREADY_EXISTS/ID_REUSED,
+        Errors: RESOURCE_EXHAUSTED/RATE_LIMITED
+        """
+
+    @_abc_1.abstractmethod
+    def SetPlayerLimits(
+        self,
+        request: _gateway_pb2.SetPlayerLimitsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_gateway_pb2.SetPlayerLimitsResponse, _abc.Awaitable[_gateway_pb2.SetPlayerLimitsResponse]]:
+        """Operator. Sets all of a player's own limits; what is laxer than before waits 24 h. Idempotent on request_id.
+        Errors: UNAUTHENTICATED/API_KEY_INVALID, INVALID_ARGUMENT/FIELD_MISSING, FIELD_INVALID, CURRENCY_UNKNOWN,
+        Errors: ALREADY_EXISTS/ID_REUSED
+        """
+
+    @_abc_1.abstractmethod
+    def GetPlayerLimits(
+        self,
+        request: _gateway_pb2.GetPlayerLimitsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_gateway_pb2.GetPlayerLimitsResponse, _abc.Awaitable[_gateway_pb2.GetPlayerLimitsResponse]]:
+        """Operator. A player's limits, and what comes into force when.
+        Errors: UNAUTHENTICATED/API_KEY_INVALID, INVALID_ARGUMENT/FIELD_MISSING, FIELD_INVALID, CURRENCY_UNKNOWN
+        """
+
+    @_abc_1.abstractmethod
     def ListGames(
         self,
         request: _gateway_pb2.ListGamesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_gateway_pb2.ListGamesResponse, _abc.Awaitable[_gateway_pb2.ListGamesResponse]]:
         """No credential. The games and their bet ladders."""
+
+    @_abc_1.abstractmethod
+    def ExplainRound(
+        self,
+        request: _gateway_pb2.ExplainRoundRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_gateway_pb2.ExplainRoundResponse, _abc.Awaitable[_gateway_pb2.ExplainRoundResponse]]:
+        """Operator. Everything that is known of a round, service by service, and whether it adds up. Changes nothing. What a
+        service does not answer is named in `missing`.
+        Errors: UNAUTHENTICATED/API_KEY_INVALID, INVALID_ARGUMENT/FIELD_INVALID,
+        Errors: NOT_FOUND/ROUND_NOT_FOUND, UNAVAILABLE/UNAVAILABLE while neither game nor wallet answers
+        """
+
+    @_abc_1.abstractmethod
+    def Play(
+        self,
+        request_iterator: _MaybeAsyncIterator[_gateway_pb2.PlayRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_gateway_pb2.PlayResponse], _abc.AsyncIterator[_gateway_pb2.PlayResponse]]:
+        """Player. Spins and choices of one player over one stream, many at once: each is answered when it is played,
+        under the call_id that the client gave it, and is idempotent as Spin and Act are. A refusal is an answer like any
+        other and does not end the stream; what is under way when it breaks is played all the same.
+        Errors: UNAUTHENTICATED/TOKEN_INVALID, and in the answers all that Spin, Act name
+        """
+
+    @_abc_1.abstractmethod
+    def GetPlayerBalance(
+        self,
+        request: _operator_pb2.GetPlayerBalanceRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operator_pb2.GetPlayerBalanceResponse, _abc.Awaitable[_operator_pb2.GetPlayerBalanceResponse]]:
+        """Operator. The balance of a player's account, now or at a time.
+        Errors: UNAUTHENTICATED/API_KEY_INVALID, NOT_FOUND/ACCOUNT_NOT_FOUND, INVALID_ARGUMENT/FIELD_INVALID,
+        Errors: CURRENCY_UNKNOWN
+        """
+
+    @_abc_1.abstractmethod
+    def ListTransactions(
+        self,
+        request: _operator_pb2.ListTransactionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operator_pb2.ListTransactionsResponse, _abc.Awaitable[_operator_pb2.ListTransactionsResponse]]:
+        """Operator. The statement of a player's account: what moved it, newest first.
+        Errors: as GetPlayerBalance, INVALID_ARGUMENT/PAGE_TOKEN_INVALID
+        """
+
+    @_abc_1.abstractmethod
+    def GetTransactions(
+        self,
+        request: _operator_pb2.GetTransactionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operator_pb2.GetTransactionsResponse, _abc.Awaitable[_operator_pb2.GetTransactionsResponse]]:
+        """Operator. What moved under one id, with its postings: the transfer, or all steps of the round.
+        Errors: UNAUTHENTICATED/API_KEY_INVALID, NOT_FOUND/TRANSACTION_NOT_FOUND, FAILED_PRECONDITION/ID_EXPIRED
+        """
+
+    @_abc_1.abstractmethod
+    def GetDailyTotals(
+        self,
+        request: _operator_pb2.GetDailyTotalsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operator_pb2.GetDailyTotalsResponse, _abc.Awaitable[_operator_pb2.GetDailyTotalsResponse]]:
+        """Operator. Sums of one UTC day per currency, with a checksum over its postings. Demo is never in it.
+        Errors: UNAUTHENTICATED/API_KEY_INVALID, INVALID_ARGUMENT/FIELD_INVALID, CURRENCY_UNKNOWN
+        """
+
+    @_abc_1.abstractmethod
+    def AdjustBalance(
+        self,
+        request: _operator_pb2.AdjustBalanceRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operator_pb2.AdjustBalanceResponse, _abc.Awaitable[_operator_pb2.AdjustBalanceResponse]]:
+        """Operator. Corrects a balance, up or down, with who and why. Idempotent on request_id, refusals included.
+        Errors: as FundPlayer, NOT_FOUND/ACCOUNT_NOT_FOUND, ROUND_NOT_FOUND, FAILED_PRECONDITION/INSUFFICIENT_FUNDS,
+        Errors: FAILED_PRECONDITION/ID_EXPIRED
+        """
+
+    @_abc_1.abstractmethod
+    def FreezeAccount(
+        self,
+        request: _operator_pb2.FreezeAccountRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operator_pb2.FreezeAccountResponse, _abc.Awaitable[_operator_pb2.FreezeAccountResponse]]:
+        """Operator. Refuses stakes and withdrawals of an account from now on, never payouts. Idempotent.
+        Errors: UNAUTHENTICATED/API_KEY_INVALID, NOT_FOUND/ACCOUNT_NOT_FOUND, INVALID_ARGUMENT/CURRENCY_UNKNOWN
+        """
+
+    @_abc_1.abstractmethod
+    def UnfreezeAccount(
+        self,
+        request: _operator_pb2.UnfreezeAccountRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operator_pb2.UnfreezeAccountResponse, _abc.Awaitable[_operator_pb2.UnfreezeAccountResponse]]:
+        """Operator. Takes a freeze back. Idempotent.
+        Errors: as FreezeAccount
+        """
+
+    @_abc_1.abstractmethod
+    def ListPlayerRounds(
+        self,
+        request: _operator_pb2.ListPlayerRoundsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operator_pb2.ListPlayerRoundsResponse, _abc.Awaitable[_operator_pb2.ListPlayerRoundsResponse]]:
+        """Operator. The rounds of a player's account, newest first.
+        Errors: as FreezeAccount, INVALID_ARGUMENT/PAGE_TOKEN_INVALID
+        """
+
+    @_abc_1.abstractmethod
+    def RollbackRound(
+        self,
+        request: _operator_pb2.RollbackRoundRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operator_pb2.RollbackRoundResponse, _abc.Awaitable[_operator_pb2.RollbackRoundResponse]]:
+        """Operator. Gives a whole round back. Idempotent on round_id.
+        Errors: as GameService.RollbackRound, UNAUTHENTICATED/API_KEY_INVALID
+        """
+
+    @_abc_1.abstractmethod
+    def RollbackBet(
+        self,
+        request: _operator_pb2.RollbackBetRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operator_pb2.RollbackBetResponse, _abc.Awaitable[_operator_pb2.RollbackBetResponse]]:
+        """Operator. Gives the stake of a round back while the round is not settled. Idempotent on round_id.
+        Errors: as GameService.RollbackBet, UNAUTHENTICATED/API_KEY_INVALID
+        """
+
+    @_abc_1.abstractmethod
+    def ListReviews(
+        self,
+        request: _operator_pb2.ListReviewsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operator_pb2.ListReviewsResponse, _abc.Awaitable[_operator_pb2.ListReviewsResponse]]:
+        """Operator. The rounds that wait for a verdict, oldest first.
+        Errors: UNAUTHENTICATED/API_KEY_INVALID, INVALID_ARGUMENT/PAGE_TOKEN_INVALID
+        """
+
+    @_abc_1.abstractmethod
+    def ResolveReview(
+        self,
+        request: _operator_pb2.ResolveReviewRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operator_pb2.ResolveReviewResponse, _abc.Awaitable[_operator_pb2.ResolveReviewResponse]]:
+        """Operator. Executes a verdict at the wallet and records what that answers (R14). Idempotent on (round_id, verdict).
+        Errors: as GameService.ResolveReview, UNAUTHENTICATED/API_KEY_INVALID
+        """
+
+    @_abc_1.abstractmethod
+    def ListRollbackReviews(
+        self,
+        request: _operator_pb2.ListRollbackReviewsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operator_pb2.ListRollbackReviewsResponse, _abc.Awaitable[_operator_pb2.ListRollbackReviewsResponse]]:
+        """Operator. The rollbacks that the wallet could not make, with what is missing, oldest first. Their rounds are
+        among those of ListReviews.
+        Errors: as ListReviews
+        """
+
+    @_abc_1.abstractmethod
+    def ListStuckCalls(
+        self,
+        request: _operator_pb2.ListStuckCallsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operator_pb2.ListStuckCallsResponse, _abc.Awaitable[_operator_pb2.ListStuckCallsResponse]]:
+        """Operator. Calls to the operator's own wallet that were not answered yet, most attempts first.
+        Errors: as ListReviews
+        """
+
+    @_abc_1.abstractmethod
+    def ResolveStuckCall(
+        self,
+        request: _operator_pb2.ResolveStuckCallRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operator_pb2.ResolveStuckCallResponse, _abc.Awaitable[_operator_pb2.ResolveStuckCallResponse]]:
+        """Operator. Sends a stuck call again at once, gives it up, or records that it was settled by hand. Idempotent.
+        Errors: UNAUTHENTICATED/API_KEY_INVALID, NOT_FOUND/ROUND_NOT_FOUND, INVALID_ARGUMENT/FIELD_INVALID
+        """
+
+    @_abc_1.abstractmethod
+    def ListEvents(
+        self,
+        request: _operator_pb2.ListEventsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operator_pb2.ListEventsResponse, _abc.Awaitable[_operator_pb2.ListEventsResponse]]:
+        """Operator. The operator's events in the order they were stored.
+        Errors: as ListReviews
+        """
+
+    @_abc_1.abstractmethod
+    def SubscribeEvents(
+        self,
+        request: _operator_pb2.SubscribeEventsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_operator_pb2.SubscribeEventsResponse], _abc.AsyncIterator[_operator_pb2.SubscribeEventsResponse]]:
+        """Operator. Streams the operator's events, those stored already and those to come. A stream may end at any time:
+        subscribe again with the last cursor that you have dealt with.
+        Errors: as EventService.Subscribe, UNAUTHENTICATED/API_KEY_INVALID
+        """
+
+    @_abc_1.abstractmethod
+    def CreateWebhook(
+        self,
+        request: _operator_pb2.CreateWebhookRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operator_pb2.CreateWebhookResponse, _abc.Awaitable[_operator_pb2.CreateWebhookResponse]]:
+        """Operator. Registers an address that is sent the operator's events from now on. Idempotent on request_id.
+        Errors: as EventService.CreateWebhook, UNAUTHENTICATED/API_KEY_INVALID
+        """
+
+    @_abc_1.abstractmethod
+    def ListWebhooks(
+        self,
+        request: _operator_pb2.ListWebhooksRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operator_pb2.ListWebhooksResponse, _abc.Awaitable[_operator_pb2.ListWebhooksResponse]]:
+        """Operator. The operator's webhooks, oldest first.
+        Errors: UNAUTHENTICATED/API_KEY_INVALID
+        """
+
+    @_abc_1.abstractmethod
+    def RotateWebhookSecret(
+        self,
+        request: _operator_pb2.RotateWebhookSecretRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operator_pb2.RotateWebhookSecretResponse, _abc.Awaitable[_operator_pb2.RotateWebhookSecretResponse]]:
+        """Operator. Signs a webhook's deliveries with another secret from now on. Idempotent.
+        Errors: UNAUTHENTICATED/API_KEY_INVALID, NOT_FOUND/WEBHOOK_NOT_FOUND
+        """
+
+    @_abc_1.abstractmethod
+    def PauseWebhook(
+        self,
+        request: _operator_pb2.PauseWebhookRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operator_pb2.PauseWebhookResponse, _abc.Awaitable[_operator_pb2.PauseWebhookResponse]]:
+        """Operator. Stops a webhook's deliveries; what is stored meanwhile waits for it. Idempotent.
+        Errors: as RotateWebhookSecret
+        """
+
+    @_abc_1.abstractmethod
+    def ResumeWebhook(
+        self,
+        request: _operator_pb2.ResumeWebhookRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operator_pb2.ResumeWebhookResponse, _abc.Awaitable[_operator_pb2.ResumeWebhookResponse]]:
+        """Operator. Goes on where a webhook was paused, at once. Idempotent.
+        Errors: as RotateWebhookSecret
+        """
+
+    @_abc_1.abstractmethod
+    def DeleteWebhook(
+        self,
+        request: _operator_pb2.DeleteWebhookRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operator_pb2.DeleteWebhookResponse, _abc.Awaitable[_operator_pb2.DeleteWebhookResponse]]:
+        """Operator. Forgets a webhook, its secret and its dead letters.
+        Errors: as RotateWebhookSecret
+        """
+
+    @_abc_1.abstractmethod
+    def ListDeadLetters(
+        self,
+        request: _operator_pb2.ListDeadLettersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operator_pb2.ListDeadLettersResponse, _abc.Awaitable[_operator_pb2.ListDeadLettersResponse]]:
+        """Operator. The events that a webhook would not take, in the order of their positions.
+        Errors: as RotateWebhookSecret, INVALID_ARGUMENT/PAGE_TOKEN_INVALID
+        """
+
+    @_abc_1.abstractmethod
+    def RedeliverDeadLetters(
+        self,
+        request: _operator_pb2.RedeliverDeadLettersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operator_pb2.RedeliverDeadLettersResponse, _abc.Awaitable[_operator_pb2.RedeliverDeadLettersResponse]]:
+        """Operator. Has dead letters sent once more, one by one, and forgotten when they are taken. Idempotent.
+        Errors: as RotateWebhookSecret
+        """
 
 def add_GatewayServiceServicer_to_server(servicer: GatewayServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

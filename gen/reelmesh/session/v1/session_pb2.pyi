@@ -24,6 +24,74 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _DisplayDuty:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _DisplayDutyEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_DisplayDuty.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    DISPLAY_DUTY_UNSPECIFIED: _DisplayDuty.ValueType  # 0
+    """Never sent."""
+    DISPLAY_DUTY_NET_POSITION: _DisplayDuty.ValueType  # 1
+    """What was won less what was staked in this session: net_position."""
+    DISPLAY_DUTY_ELAPSED_TIME: _DisplayDuty.ValueType  # 2
+    """How long the session lasts, hours, minutes, seconds: elapsed_duration."""
+    DISPLAY_DUTY_CLOCK: _DisplayDuty.ValueType  # 3
+    """The time of day: current_time."""
+    DISPLAY_DUTY_RTP: _DisplayDuty.ValueType  # 4
+    """The game's return to player: rtp_target of the catalogue."""
+    DISPLAY_DUTY_NO_CELEBRATION_UP_TO_STAKE: _DisplayDuty.ValueType  # 5
+    """No sound or picture of a win where the win is not above the stake."""
+    DISPLAY_DUTY_STAKES_AND_WINS: _DisplayDuty.ValueType  # 6
+    """What was staked and what was won in this session, each: staked, returned."""
+    DISPLAY_DUTY_AUTOPLAY_ALERT: _DisplayDuty.ValueType  # 7
+    """While autoplay runs the client says so."""
+
+class DisplayDuty(_DisplayDuty, metaclass=_DisplayDutyEnumTypeWrapper):
+    """What a client has to show while it is played (the policy's duty), in the words of its regulator."""
+
+DISPLAY_DUTY_UNSPECIFIED: DisplayDuty.ValueType  # 0
+"""Never sent."""
+DISPLAY_DUTY_NET_POSITION: DisplayDuty.ValueType  # 1
+"""What was won less what was staked in this session: net_position."""
+DISPLAY_DUTY_ELAPSED_TIME: DisplayDuty.ValueType  # 2
+"""How long the session lasts, hours, minutes, seconds: elapsed_duration."""
+DISPLAY_DUTY_CLOCK: DisplayDuty.ValueType  # 3
+"""The time of day: current_time."""
+DISPLAY_DUTY_RTP: DisplayDuty.ValueType  # 4
+"""The game's return to player: rtp_target of the catalogue."""
+DISPLAY_DUTY_NO_CELEBRATION_UP_TO_STAKE: DisplayDuty.ValueType  # 5
+"""No sound or picture of a win where the win is not above the stake."""
+DISPLAY_DUTY_STAKES_AND_WINS: DisplayDuty.ValueType  # 6
+"""What was staked and what was won in this session, each: staked, returned."""
+DISPLAY_DUTY_AUTOPLAY_ALERT: DisplayDuty.ValueType  # 7
+"""While autoplay runs the client says so."""
+Global___DisplayDuty: _TypeAlias = DisplayDuty  # noqa: Y015
+
+class _RealityCheckChoice:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _RealityCheckChoiceEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RealityCheckChoice.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    REALITY_CHECK_CHOICE_UNSPECIFIED: _RealityCheckChoice.ValueType  # 0
+    """Rejected."""
+    REALITY_CHECK_CHOICE_CONTINUE: _RealityCheckChoice.ValueType  # 1
+    """Goes on."""
+    REALITY_CHECK_CHOICE_QUIT: _RealityCheckChoice.ValueType  # 2
+    """Stops; whoever passes this on closes the session."""
+
+class RealityCheckChoice(_RealityCheckChoice, metaclass=_RealityCheckChoiceEnumTypeWrapper):
+    """A player's answer to a reality check."""
+
+REALITY_CHECK_CHOICE_UNSPECIFIED: RealityCheckChoice.ValueType  # 0
+"""Rejected."""
+REALITY_CHECK_CHOICE_CONTINUE: RealityCheckChoice.ValueType  # 1
+"""Goes on."""
+REALITY_CHECK_CHOICE_QUIT: RealityCheckChoice.ValueType  # 2
+"""Stops; whoever passes this on closes the session."""
+Global___RealityCheckChoice: _TypeAlias = RealityCheckChoice  # noqa: Y015
+
 class _SessionState:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -77,6 +145,10 @@ class Session(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     EXPIRE_TIME_FIELD_NUMBER: _builtins.int
     CLOSE_TIME_FIELD_NUMBER: _builtins.int
+    POLICY_VERSION_FIELD_NUMBER: _builtins.int
+    POLICY_HASH_FIELD_NUMBER: _builtins.int
+    COUNTED_FIELD_NUMBER: _builtins.int
+    KEEPS_OPEN_ROUNDS_FIELD_NUMBER: _builtins.int
     session_id: _builtins.str
     """UUIDv7, minted by session."""
     operator_id: _builtins.str
@@ -97,6 +169,14 @@ class Session(_message.Message):
     """BCP 47 tag; "en" by default."""
     jurisdiction: _builtins.str
     """Jurisdiction policy; "none" only in development or for demo."""
+    policy_version: _builtins.int
+    """The version of the policy that it is held to, whatever is served later; 0 of before versions."""
+    policy_hash: _builtins.str
+    """SHA-256 of that policy's canonical form, hexadecimal."""
+    counted: _builtins.bool
+    """Whether its stakes are counted, for a limit, a reality check or the net position."""
+    keeps_open_rounds: _builtins.bool
+    """Whether its close leaves open rounds to the next session and, in the end, to their time-out."""
     @_builtins.property
     def stake_max(self) -> _money_pb2.Money:
         """The largest stake; absent: no limit of the session."""
@@ -135,18 +215,188 @@ class Session(_message.Message):
         create_time: _timestamp_pb2.Timestamp | None = ...,
         expire_time: _timestamp_pb2.Timestamp | None = ...,
         close_time: _timestamp_pb2.Timestamp | None = ...,
+        policy_version: _builtins.int = ...,
+        policy_hash: _builtins.str = ...,
+        counted: _builtins.bool = ...,
+        keeps_open_rounds: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["close_time", b"close_time", "create_time", b"create_time", "cycle_min_duration", b"cycle_min_duration", "expire_time", b"expire_time", "stake_max", b"stake_max"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "close_time", b"close_time", "create_time", b"create_time", "currency_code", b"currency_code", "cycle_min_duration", b"cycle_min_duration", "expire_time", b"expire_time", "game_id", b"game_id", "jurisdiction", b"jurisdiction", "kind", b"kind", "language_code", b"language_code", "operator_id", b"operator_id", "player_id", b"player_id", "session_id", b"session_id", "stake_max", b"stake_max", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "close_time", b"close_time", "counted", b"counted", "create_time", b"create_time", "currency_code", b"currency_code", "cycle_min_duration", b"cycle_min_duration", "expire_time", b"expire_time", "game_id", b"game_id", "jurisdiction", b"jurisdiction", "keeps_open_rounds", b"keeps_open_rounds", "kind", b"kind", "language_code", b"language_code", "operator_id", b"operator_id", "player_id", b"player_id", "policy_hash", b"policy_hash", "policy_version", b"policy_version", "session_id", b"session_id", "stake_max", b"stake_max", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Session: _TypeAlias = Session  # noqa: Y015
 
 @_typing.final
+class PlayStatus(_message.Message):
+    """What is to be shown and kept to now. Of rounds whose stake is not known to be applied only the stake counts."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    JURISDICTION_FIELD_NUMBER: _builtins.int
+    POLICY_VERSION_FIELD_NUMBER: _builtins.int
+    POLICY_HASH_FIELD_NUMBER: _builtins.int
+    DISPLAY_DUTIES_FIELD_NUMBER: _builtins.int
+    CURRENT_TIME_FIELD_NUMBER: _builtins.int
+    ELAPSED_DURATION_FIELD_NUMBER: _builtins.int
+    STAKED_FIELD_NUMBER: _builtins.int
+    RETURNED_FIELD_NUMBER: _builtins.int
+    NET_POSITION_FIELD_NUMBER: _builtins.int
+    LOSS_ROOM_FIELD_NUMBER: _builtins.int
+    REALITY_CHECK_INTERVAL_FIELD_NUMBER: _builtins.int
+    REALITY_CHECK_IN_DURATION_FIELD_NUMBER: _builtins.int
+    LOCK_END_TIME_FIELD_NUMBER: _builtins.int
+    IDLE_END_TIME_FIELD_NUMBER: _builtins.int
+    AUTOPLAY_ALLOWED_FIELD_NUMBER: _builtins.int
+    TURBO_ALLOWED_FIELD_NUMBER: _builtins.int
+    MODES_ALLOWED_FIELD_NUMBER: _builtins.int
+    jurisdiction: _builtins.str
+    """The policy."""
+    policy_version: _builtins.int
+    """Its version."""
+    policy_hash: _builtins.str
+    """Its hash."""
+    autoplay_allowed: _builtins.bool
+    """Whether spins may be declared as autoplay."""
+    turbo_allowed: _builtins.bool
+    """Whether spins may be declared as turbo."""
+    @_builtins.property
+    def display_duties(self) -> _containers.RepeatedScalarFieldContainer[Global___DisplayDuty.ValueType]:
+        """What the client has to show."""
+
+    @_builtins.property
+    def current_time(self) -> _timestamp_pb2.Timestamp:
+        """The clock that everything is enforced by."""
+
+    @_builtins.property
+    def elapsed_duration(self) -> _duration_pb2.Duration:
+        """Since the session was created."""
+
+    @_builtins.property
+    def staked(self) -> _money_pb2.Money:
+        """Staked in this session; absent where nothing is counted, as the next three."""
+
+    @_builtins.property
+    def returned(self) -> _money_pb2.Money:
+        """Won, and given back of stakes that were not taken."""
+
+    @_builtins.property
+    def net_position(self) -> _money_pb2.Money:
+        """Returned less staked: below zero is a loss."""
+
+    @_builtins.property
+    def loss_room(self) -> _money_pb2.Money:
+        """The largest stake that every loss limit still allows, 0 when one is reached; absent without such a limit."""
+
+    @_builtins.property
+    def reality_check_interval(self) -> _duration_pb2.Duration:
+        """How long is played between two reality checks; absent: there are none."""
+
+    @_builtins.property
+    def reality_check_in_duration(self) -> _duration_pb2.Duration:
+        """Until the next one; 0: it is due, and the next stake is refused until it is acknowledged."""
+
+    @_builtins.property
+    def lock_end_time(self) -> _timestamp_pb2.Timestamp:
+        """Until then no stake is taken; absent when none such is to come."""
+
+    @_builtins.property
+    def idle_end_time(self) -> _timestamp_pb2.Timestamp:
+        """Without a spin or KeepAlive the session ends then; absent: silence does not end it."""
+
+    @_builtins.property
+    def modes_allowed(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The modes that may be played; empty: all of the game."""
+
+    def __init__(
+        self,
+        *,
+        jurisdiction: _builtins.str = ...,
+        policy_version: _builtins.int = ...,
+        policy_hash: _builtins.str = ...,
+        display_duties: _abc.Iterable[Global___DisplayDuty.ValueType] | None = ...,
+        current_time: _timestamp_pb2.Timestamp | None = ...,
+        elapsed_duration: _duration_pb2.Duration | None = ...,
+        staked: _money_pb2.Money | None = ...,
+        returned: _money_pb2.Money | None = ...,
+        net_position: _money_pb2.Money | None = ...,
+        loss_room: _money_pb2.Money | None = ...,
+        reality_check_interval: _duration_pb2.Duration | None = ...,
+        reality_check_in_duration: _duration_pb2.Duration | None = ...,
+        lock_end_time: _timestamp_pb2.Timestamp | None = ...,
+        idle_end_time: _timestamp_pb2.Timestamp | None = ...,
+        autoplay_allowed: _builtins.bool = ...,
+        turbo_allowed: _builtins.bool = ...,
+        modes_allowed: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["current_time", b"current_time", "elapsed_duration", b"elapsed_duration", "idle_end_time", b"idle_end_time", "lock_end_time", b"lock_end_time", "loss_room", b"loss_room", "net_position", b"net_position", "reality_check_in_duration", b"reality_check_in_duration", "reality_check_interval", b"reality_check_interval", "returned", b"returned", "staked", b"staked"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["autoplay_allowed", b"autoplay_allowed", "current_time", b"current_time", "display_duties", b"display_duties", "elapsed_duration", b"elapsed_duration", "idle_end_time", b"idle_end_time", "jurisdiction", b"jurisdiction", "lock_end_time", b"lock_end_time", "loss_room", b"loss_room", "modes_allowed", b"modes_allowed", "net_position", b"net_position", "policy_hash", b"policy_hash", "policy_version", b"policy_version", "reality_check_in_duration", b"reality_check_in_duration", "reality_check_interval", b"reality_check_interval", "returned", b"returned", "staked", b"staked", "turbo_allowed", b"turbo_allowed"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PlayStatus: _TypeAlias = PlayStatus  # noqa: Y015
+
+@_typing.final
+class PlayerLimits(_message.Message):
+    """Limits of a player, for all sessions of the account. An absent one is none."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STAKE_MAX_FIELD_NUMBER: _builtins.int
+    LOSS_DAY_MAX_FIELD_NUMBER: _builtins.int
+    LOSS_WEEK_MAX_FIELD_NUMBER: _builtins.int
+    LOSS_MONTH_MAX_FIELD_NUMBER: _builtins.int
+    SESSION_MAX_DURATION_FIELD_NUMBER: _builtins.int
+    REALITY_CHECK_INTERVAL_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def stake_max(self) -> _money_pb2.Money:
+        """Largest stake of a spin."""
+
+    @_builtins.property
+    def loss_day_max(self) -> _money_pb2.Money:
+        """Largest net loss, stakes less wins, of a day (UTC). Counted from when the player's first limit was set."""
+
+    @_builtins.property
+    def loss_week_max(self) -> _money_pb2.Money:
+        """Of a week, from Monday."""
+
+    @_builtins.property
+    def loss_month_max(self) -> _money_pb2.Money:
+        """Of a month."""
+
+    @_builtins.property
+    def session_max_duration(self) -> _duration_pb2.Duration:
+        """Longest session, 1 min..24 h."""
+
+    @_builtins.property
+    def reality_check_interval(self) -> _duration_pb2.Duration:
+        """Longest play between two reality checks, 1 min..24 h."""
+
+    def __init__(
+        self,
+        *,
+        stake_max: _money_pb2.Money | None = ...,
+        loss_day_max: _money_pb2.Money | None = ...,
+        loss_week_max: _money_pb2.Money | None = ...,
+        loss_month_max: _money_pb2.Money | None = ...,
+        session_max_duration: _duration_pb2.Duration | None = ...,
+        reality_check_interval: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["loss_day_max", b"loss_day_max", "loss_month_max", b"loss_month_max", "loss_week_max", b"loss_week_max", "reality_check_interval", b"reality_check_interval", "session_max_duration", b"session_max_duration", "stake_max", b"stake_max"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["loss_day_max", b"loss_day_max", "loss_month_max", b"loss_month_max", "loss_week_max", b"loss_week_max", "reality_check_interval", b"reality_check_interval", "session_max_duration", b"session_max_duration", "stake_max", b"stake_max"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PlayerLimits: _TypeAlias = PlayerLimits  # noqa: Y015
+
+@_typing.final
 class Authorization(_message.Message):
-    """What Authorize decided. Play takes it as it is; nothing in it comes from the client but stake and request_id."""
+    """What Authorize decided. Play takes it as it is; nothing in it comes from the client but
+    stake, mode and request_id.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -160,6 +410,8 @@ class Authorization(_message.Message):
     STAKE_FIELD_NUMBER: _builtins.int
     MINT_FIELD_NUMBER: _builtins.int
     AUTHORIZE_TIME_FIELD_NUMBER: _builtins.int
+    MODE_FIELD_NUMBER: _builtins.int
+    COUNTED_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """The client's id of the spin."""
     account_id: _builtins.int
@@ -178,6 +430,10 @@ class Authorization(_message.Message):
     """Whether Play may draw a round for an id it does not know. False: the authorisation is older than the
     gateway deadline or its session ended; Play then inserts the round as VOID with nothing drawn (R4).
     """
+    mode: _builtins.str
+    """The mode of the game; empty from a session of before modes, which is "base"."""
+    counted: _builtins.bool
+    """Whether limits count this spin, so that what it returned is to be told: BatchCountReturns."""
     @_builtins.property
     def stake(self) -> _money_pb2.Money:
         """The total stake."""
@@ -199,10 +455,12 @@ class Authorization(_message.Message):
         stake: _money_pb2.Money | None = ...,
         mint: _builtins.bool = ...,
         authorize_time: _timestamp_pb2.Timestamp | None = ...,
+        mode: _builtins.str = ...,
+        counted: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["authorize_time", b"authorize_time", "stake", b"stake"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "authorize_time", b"authorize_time", "game_id", b"game_id", "kind", b"kind", "mint", b"mint", "operator_id", b"operator_id", "player_id", b"player_id", "request_id", b"request_id", "session_id", b"session_id", "stake", b"stake"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "authorize_time", b"authorize_time", "counted", b"counted", "game_id", b"game_id", "kind", b"kind", "mint", b"mint", "mode", b"mode", "operator_id", b"operator_id", "player_id", b"player_id", "request_id", b"request_id", "session_id", b"session_id", "stake", b"stake"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -225,6 +483,10 @@ class CreateSessionRequest(_message.Message):
     STAKE_MAX_FIELD_NUMBER: _builtins.int
     CYCLE_MIN_DURATION_FIELD_NUMBER: _builtins.int
     SESSION_DURATION_FIELD_NUMBER: _builtins.int
+    LOSS_LIMIT_FIELD_NUMBER: _builtins.int
+    REALITY_CHECK_INTERVAL_FIELD_NUMBER: _builtins.int
+    PLAYER_TIER_FIELD_NUMBER: _builtins.int
+    MODES_FIELD_NUMBER: _builtins.int
     operator_id: _builtins.str
     """The caller's operator. Required."""
     request_id: _builtins.str
@@ -241,6 +503,8 @@ class CreateSessionRequest(_message.Message):
     """Default "en"."""
     jurisdiction: _builtins.str
     """Default: the strict policy "default"."""
+    player_tier: _builtins.str
+    """The player's group by age or means, as the policy names it ("18-24"); default: the one with the lowest cap."""
     @_builtins.property
     def stake_max(self) -> _money_pb2.Money:
         """Default: no limit."""
@@ -252,6 +516,20 @@ class CreateSessionRequest(_message.Message):
     @_builtins.property
     def session_duration(self) -> _duration_pb2.Duration:
         """1 s..24 h; default 4 h."""
+
+    @_builtins.property
+    def loss_limit(self) -> _money_pb2.Money:
+        """Largest net loss of this session; default: no limit of the session."""
+
+    @_builtins.property
+    def reality_check_interval(self) -> _duration_pb2.Duration:
+        """1 min..24 h; default: the policy's."""
+
+    @_builtins.property
+    def modes(self) -> _containers.RepeatedCompositeFieldContainer[Global___GameMode]:
+        """The game's modes as the catalogue has them, not as a client says; a mode that is absent is not allowed where
+        the policy forbids any.
+        """
 
     def __init__(
         self,
@@ -267,14 +545,48 @@ class CreateSessionRequest(_message.Message):
         stake_max: _money_pb2.Money | None = ...,
         cycle_min_duration: _duration_pb2.Duration | None = ...,
         session_duration: _duration_pb2.Duration | None = ...,
+        loss_limit: _money_pb2.Money | None = ...,
+        reality_check_interval: _duration_pb2.Duration | None = ...,
+        player_tier: _builtins.str = ...,
+        modes: _abc.Iterable[Global___GameMode] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["cycle_min_duration", b"cycle_min_duration", "session_duration", b"session_duration", "stake_max", b"stake_max"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cycle_min_duration", b"cycle_min_duration", "loss_limit", b"loss_limit", "reality_check_interval", b"reality_check_interval", "session_duration", b"session_duration", "stake_max", b"stake_max"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["currency_code", b"currency_code", "cycle_min_duration", b"cycle_min_duration", "game_id", b"game_id", "jurisdiction", b"jurisdiction", "kind", b"kind", "language_code", b"language_code", "operator_id", b"operator_id", "player_id", b"player_id", "request_id", b"request_id", "session_duration", b"session_duration", "stake_max", b"stake_max"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["currency_code", b"currency_code", "cycle_min_duration", b"cycle_min_duration", "game_id", b"game_id", "jurisdiction", b"jurisdiction", "kind", b"kind", "language_code", b"language_code", "loss_limit", b"loss_limit", "modes", b"modes", "operator_id", b"operator_id", "player_id", b"player_id", "player_tier", b"player_tier", "reality_check_interval", b"reality_check_interval", "request_id", b"request_id", "session_duration", b"session_duration", "stake_max", b"stake_max"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CreateSessionRequest: _TypeAlias = CreateSessionRequest  # noqa: Y015
+
+@_typing.final
+class GameMode(_message.Message):
+    """A mode of a game, as far as a policy judges it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODE_FIELD_NUMBER: _builtins.int
+    COST_FIELD_NUMBER: _builtins.int
+    RTP_TARGET_FIELD_NUMBER: _builtins.int
+    mode: _builtins.str
+    """Its name."""
+    cost: _builtins.str
+    """Its cost in bets, a decimal; above 1 it is bought."""
+    rtp_target: _builtins.str
+    """Theoretical return to player, a decimal."""
+    def __init__(
+        self,
+        *,
+        mode: _builtins.str = ...,
+        cost: _builtins.str = ...,
+        rtp_target: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cost", b"cost", "mode", b"mode", "rtp_target", b"rtp_target"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GameMode: _TypeAlias = GameMode  # noqa: Y015
 
 @_typing.final
 class CreateSessionResponse(_message.Message):
@@ -340,21 +652,27 @@ class ExchangeCodeResponse(_message.Message):
 
     TOKEN_FIELD_NUMBER: _builtins.int
     SESSION_FIELD_NUMBER: _builtins.int
+    PLAY_FIELD_NUMBER: _builtins.int
     token: _builtins.str
     """Opaque, 256 bits; only its hash is stored."""
     @_builtins.property
     def session(self) -> Global___Session:
         """The session."""
 
+    @_builtins.property
+    def play(self) -> Global___PlayStatus:
+        """What to show and keep to."""
+
     def __init__(
         self,
         *,
         token: _builtins.str = ...,
         session: Global___Session | None = ...,
+        play: Global___PlayStatus | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["session", b"session"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["play", b"play", "session", b"session"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["session", b"session", "token", b"token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["play", b"play", "session", b"session", "token", b"token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -370,12 +688,21 @@ class AuthorizeRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     STAKE_FIELD_NUMBER: _builtins.int
     TRACEPARENT_FIELD_NUMBER: _builtins.int
+    MODE_FIELD_NUMBER: _builtins.int
+    AUTOPLAY_FIELD_NUMBER: _builtins.int
+    TURBO_FIELD_NUMBER: _builtins.int
     token: _builtins.str
     """The session token. Required."""
     request_id: _builtins.str
     """The client's id of the spin: any RFC 9562 UUID. Required."""
     traceparent: _builtins.str
     """W3C traceparent of this item; only inside a batch, a unary call carries it as metadata."""
+    mode: _builtins.str
+    """The mode of the game, 1..32 characters; whether the game has it, Play says. Default "base"."""
+    autoplay: _builtins.bool
+    """The client plays by itself."""
+    turbo: _builtins.bool
+    """The client shortens what it shows."""
     @_builtins.property
     def stake(self) -> _money_pb2.Money:
         """The total stake. Required, above zero."""
@@ -387,10 +714,13 @@ class AuthorizeRequest(_message.Message):
         request_id: _builtins.str = ...,
         stake: _money_pb2.Money | None = ...,
         traceparent: _builtins.str = ...,
+        mode: _builtins.str = ...,
+        autoplay: _builtins.bool = ...,
+        turbo: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["stake", b"stake"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["request_id", b"request_id", "stake", b"stake", "token", b"token", "traceparent", b"traceparent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["autoplay", b"autoplay", "mode", b"mode", "request_id", b"request_id", "stake", b"stake", "token", b"token", "traceparent", b"traceparent", "turbo", b"turbo"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -509,22 +839,26 @@ class GetSessionRequest(_message.Message):
     TOKEN_FIELD_NUMBER: _builtins.int
     SESSION_ID_FIELD_NUMBER: _builtins.int
     OPERATOR_ID_FIELD_NUMBER: _builtins.int
+    PLAY_WANTED_FIELD_NUMBER: _builtins.int
     token: _builtins.str
     """The session token."""
     session_id: _builtins.str
     """The session's id; operator_id is then required."""
     operator_id: _builtins.str
     """Sessions of other operators are not found."""
+    play_wanted: _builtins.bool
+    """Whether the answer has the play status. Default false."""
     def __init__(
         self,
         *,
         token: _builtins.str = ...,
         session_id: _builtins.str = ...,
         operator_id: _builtins.str = ...,
+        play_wanted: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "session_id", b"session_id", "token", b"token"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "operator_id", b"operator_id", "session_id", b"session_id", "token", b"token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "operator_id", b"operator_id", "play_wanted", b"play_wanted", "session_id", b"session_id", "token", b"token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_key: _TypeAlias = _typing.Literal["token", "session_id"]  # noqa: Y015
     _WhichOneofArgType_key: _TypeAlias = _typing.Literal["key", b"key"]  # noqa: Y015
@@ -539,18 +873,24 @@ class GetSessionResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     SESSION_FIELD_NUMBER: _builtins.int
+    PLAY_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def session(self) -> Global___Session:
         """As it stands now."""
+
+    @_builtins.property
+    def play(self) -> Global___PlayStatus:
+        """What to show and keep to; only where it was wanted."""
 
     def __init__(
         self,
         *,
         session: Global___Session | None = ...,
+        play: Global___PlayStatus | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["session", b"session"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["play", b"play", "session", b"session"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["session", b"session"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["play", b"play", "session", b"session"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -611,3 +951,456 @@ class CloseSessionResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CloseSessionResponse: _TypeAlias = CloseSessionResponse  # noqa: Y015
+
+@_typing.final
+class ExplainSpinRequest(_message.Message):
+    """Names a spin by its own key."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OPERATOR_ID_FIELD_NUMBER: _builtins.int
+    ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    operator_id: _builtins.str
+    """Required."""
+    account_id: _builtins.int
+    """Required."""
+    request_id: _builtins.str
+    """The client's id of the spin. Required."""
+    def __init__(
+        self,
+        *,
+        operator_id: _builtins.str = ...,
+        account_id: _builtins.int = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "operator_id", b"operator_id", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExplainSpinRequest: _TypeAlias = ExplainSpinRequest  # noqa: Y015
+
+@_typing.final
+class ExplainSpinResponse(_message.Message):
+    """What session knows of it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECORD_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def record(self) -> Global___SpinRecord:
+        """Absent when session authorised no such spin for this operator."""
+
+    def __init__(
+        self,
+        *,
+        record: Global___SpinRecord | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["record", b"record"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["record", b"record"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExplainSpinResponse: _TypeAlias = ExplainSpinResponse  # noqa: Y015
+
+@_typing.final
+class SpinRecord(_message.Message):
+    """An authorised spin as it is stored."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    SESSION_FIELD_NUMBER: _builtins.int
+    STAKE_FIELD_NUMBER: _builtins.int
+    MODE_FIELD_NUMBER: _builtins.int
+    AUTHORIZE_TIME_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """The client's id."""
+    mode: _builtins.str
+    """The mode."""
+    @_builtins.property
+    def session(self) -> Global___Session:
+        """The session that authorised it first, as it stands now: its limits are those that were applied."""
+
+    @_builtins.property
+    def stake(self) -> _money_pb2.Money:
+        """The total stake."""
+
+    @_builtins.property
+    def authorize_time(self) -> _timestamp_pb2.Timestamp:
+        """When, by session's clock."""
+
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        session: Global___Session | None = ...,
+        stake: _money_pb2.Money | None = ...,
+        mode: _builtins.str = ...,
+        authorize_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["authorize_time", b"authorize_time", "session", b"session", "stake", b"stake"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["authorize_time", b"authorize_time", "mode", b"mode", "request_id", b"request_id", "session", b"session", "stake", b"stake"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SpinRecord: _TypeAlias = SpinRecord  # noqa: Y015
+
+@_typing.final
+class KeepAliveRequest(_message.Message):
+    """The session that is alive."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TOKEN_FIELD_NUMBER: _builtins.int
+    token: _builtins.str
+    """The session token. Required."""
+    def __init__(
+        self,
+        *,
+        token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["token", b"token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___KeepAliveRequest: _TypeAlias = KeepAliveRequest  # noqa: Y015
+
+@_typing.final
+class KeepAliveResponse(_message.Message):
+    """Until when."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SESSION_FIELD_NUMBER: _builtins.int
+    PLAY_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def session(self) -> Global___Session:
+        """The session."""
+
+    @_builtins.property
+    def play(self) -> Global___PlayStatus:
+        """What to show and keep to."""
+
+    def __init__(
+        self,
+        *,
+        session: Global___Session | None = ...,
+        play: Global___PlayStatus | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["play", b"play", "session", b"session"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["play", b"play", "session", b"session"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___KeepAliveResponse: _TypeAlias = KeepAliveResponse  # noqa: Y015
+
+@_typing.final
+class AcknowledgeRealityCheckRequest(_message.Message):
+    """What the player answered."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TOKEN_FIELD_NUMBER: _builtins.int
+    CHOICE_FIELD_NUMBER: _builtins.int
+    token: _builtins.str
+    """The session token. Required."""
+    choice: Global___RealityCheckChoice.ValueType
+    """Required."""
+    def __init__(
+        self,
+        *,
+        token: _builtins.str = ...,
+        choice: Global___RealityCheckChoice.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["choice", b"choice", "token", b"token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AcknowledgeRealityCheckRequest: _TypeAlias = AcknowledgeRealityCheckRequest  # noqa: Y015
+
+@_typing.final
+class AcknowledgeRealityCheckResponse(_message.Message):
+    """What follows."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SESSION_FIELD_NUMBER: _builtins.int
+    PLAY_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def session(self) -> Global___Session:
+        """The session."""
+
+    @_builtins.property
+    def play(self) -> Global___PlayStatus:
+        """What to show and keep to."""
+
+    def __init__(
+        self,
+        *,
+        session: Global___Session | None = ...,
+        play: Global___PlayStatus | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["play", b"play", "session", b"session"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["play", b"play", "session", b"session"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AcknowledgeRealityCheckResponse: _TypeAlias = AcknowledgeRealityCheckResponse  # noqa: Y015
+
+@_typing.final
+class SetPlayerLimitsRequest(_message.Message):
+    """All limits of a player."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OPERATOR_ID_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    PLAYER_ID_FIELD_NUMBER: _builtins.int
+    CURRENCY_CODE_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    LIMITS_FIELD_NUMBER: _builtins.int
+    COOL_OFF_DURATION_FIELD_NUMBER: _builtins.int
+    operator_id: _builtins.str
+    """Required."""
+    request_id: _builtins.str
+    """Any RFC 9562 UUID. Required."""
+    player_id: _builtins.str
+    """1..128 characters. Required."""
+    currency_code: _builtins.str
+    """The currency of the amounts. Required."""
+    kind: _account_kind_pb2.AccountKind.ValueType
+    """Required."""
+    @_builtins.property
+    def limits(self) -> Global___PlayerLimits:
+        """All of them: one that is absent is lifted, 24 h later."""
+
+    @_builtins.property
+    def cool_off_duration(self) -> _duration_pb2.Duration:
+        """No stake is taken for so long, from now; it cannot be taken back. 1 min..365 d; default: none."""
+
+    def __init__(
+        self,
+        *,
+        operator_id: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+        player_id: _builtins.str = ...,
+        currency_code: _builtins.str = ...,
+        kind: _account_kind_pb2.AccountKind.ValueType = ...,
+        limits: Global___PlayerLimits | None = ...,
+        cool_off_duration: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cool_off_duration", b"cool_off_duration", "limits", b"limits"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cool_off_duration", b"cool_off_duration", "currency_code", b"currency_code", "kind", b"kind", "limits", b"limits", "operator_id", b"operator_id", "player_id", b"player_id", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetPlayerLimitsRequest: _TypeAlias = SetPlayerLimitsRequest  # noqa: Y015
+
+@_typing.final
+class SetPlayerLimitsResponse(_message.Message):
+    """What is in force."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LIMITS_FIELD_NUMBER: _builtins.int
+    NEXT_LIMITS_FIELD_NUMBER: _builtins.int
+    NEXT_TIME_FIELD_NUMBER: _builtins.int
+    LOCK_END_TIME_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def limits(self) -> Global___PlayerLimits:
+        """Now."""
+
+    @_builtins.property
+    def next_limits(self) -> Global___PlayerLimits:
+        """In force from next_time on; absent when nothing is to change."""
+
+    @_builtins.property
+    def next_time(self) -> _timestamp_pb2.Timestamp:
+        """When."""
+
+    @_builtins.property
+    def lock_end_time(self) -> _timestamp_pb2.Timestamp:
+        """Until then no stake is taken; absent when none such is to come."""
+
+    def __init__(
+        self,
+        *,
+        limits: Global___PlayerLimits | None = ...,
+        next_limits: Global___PlayerLimits | None = ...,
+        next_time: _timestamp_pb2.Timestamp | None = ...,
+        lock_end_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["limits", b"limits", "lock_end_time", b"lock_end_time", "next_limits", b"next_limits", "next_time", b"next_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["limits", b"limits", "lock_end_time", b"lock_end_time", "next_limits", b"next_limits", "next_time", b"next_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetPlayerLimitsResponse: _TypeAlias = SetPlayerLimitsResponse  # noqa: Y015
+
+@_typing.final
+class GetPlayerLimitsRequest(_message.Message):
+    """Names a player's account."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OPERATOR_ID_FIELD_NUMBER: _builtins.int
+    PLAYER_ID_FIELD_NUMBER: _builtins.int
+    CURRENCY_CODE_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    operator_id: _builtins.str
+    """Required."""
+    player_id: _builtins.str
+    """1..128 characters. Required."""
+    currency_code: _builtins.str
+    """Required."""
+    kind: _account_kind_pb2.AccountKind.ValueType
+    """Required."""
+    def __init__(
+        self,
+        *,
+        operator_id: _builtins.str = ...,
+        player_id: _builtins.str = ...,
+        currency_code: _builtins.str = ...,
+        kind: _account_kind_pb2.AccountKind.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["currency_code", b"currency_code", "kind", b"kind", "operator_id", b"operator_id", "player_id", b"player_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetPlayerLimitsRequest: _TypeAlias = GetPlayerLimitsRequest  # noqa: Y015
+
+@_typing.final
+class GetPlayerLimitsResponse(_message.Message):
+    """What is in force."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LIMITS_FIELD_NUMBER: _builtins.int
+    NEXT_LIMITS_FIELD_NUMBER: _builtins.int
+    NEXT_TIME_FIELD_NUMBER: _builtins.int
+    LOCK_END_TIME_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def limits(self) -> Global___PlayerLimits:
+        """Now."""
+
+    @_builtins.property
+    def next_limits(self) -> Global___PlayerLimits:
+        """In force from next_time on; absent when nothing is to change."""
+
+    @_builtins.property
+    def next_time(self) -> _timestamp_pb2.Timestamp:
+        """When."""
+
+    @_builtins.property
+    def lock_end_time(self) -> _timestamp_pb2.Timestamp:
+        """Until then no stake is taken; absent when none such is to come."""
+
+    def __init__(
+        self,
+        *,
+        limits: Global___PlayerLimits | None = ...,
+        next_limits: Global___PlayerLimits | None = ...,
+        next_time: _timestamp_pb2.Timestamp | None = ...,
+        lock_end_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["limits", b"limits", "lock_end_time", b"lock_end_time", "next_limits", b"next_limits", "next_time", b"next_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["limits", b"limits", "lock_end_time", b"lock_end_time", "next_limits", b"next_limits", "next_time", b"next_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetPlayerLimitsResponse: _TypeAlias = GetPlayerLimitsResponse  # noqa: Y015
+
+@_typing.final
+class RoundReturn(_message.Message):
+    """What a round returned."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    ROUND_ID_FIELD_NUMBER: _builtins.int
+    RETURNED_MINOR_FIELD_NUMBER: _builtins.int
+    REVERSED_FIELD_NUMBER: _builtins.int
+    account_id: _builtins.int
+    """From the authorisation. Required."""
+    request_id: _builtins.str
+    """From the authorisation. Required."""
+    round_id: _builtins.str
+    """The round. Required."""
+    returned_minor: _builtins.int
+    """The win of a round that is settled; the stake of one that was refused, voided or given back. May be 0."""
+    reversed: _builtins.bool
+    """Whether it was settled before and then given back: this counts instead of what was counted then."""
+    def __init__(
+        self,
+        *,
+        account_id: _builtins.int = ...,
+        request_id: _builtins.str = ...,
+        round_id: _builtins.str = ...,
+        returned_minor: _builtins.int = ...,
+        reversed: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "request_id", b"request_id", "returned_minor", b"returned_minor", "reversed", b"reversed", "round_id", b"round_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RoundReturn: _TypeAlias = RoundReturn  # noqa: Y015
+
+@_typing.final
+class BatchCountReturnsRequest(_message.Message):
+    """Up to 200 items."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RETURNS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def returns(self) -> _containers.RepeatedCompositeFieldContainer[Global___RoundReturn]:
+        """The rounds."""
+
+    def __init__(
+        self,
+        *,
+        returns: _abc.Iterable[Global___RoundReturn] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["returns", b"returns"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchCountReturnsRequest: _TypeAlias = BatchCountReturnsRequest  # noqa: Y015
+
+@_typing.final
+class BatchCountReturnsResponse(_message.Message):
+    """Nothing to say."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchCountReturnsResponse: _TypeAlias = BatchCountReturnsResponse  # noqa: Y015

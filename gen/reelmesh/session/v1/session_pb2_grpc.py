@@ -65,6 +65,36 @@ class SessionServiceStub:
                 request_serializer=reelmesh_dot_session_dot_v1_dot_session__pb2.CloseSessionRequest.SerializeToString,
                 response_deserializer=reelmesh_dot_session_dot_v1_dot_session__pb2.CloseSessionResponse.FromString,
                 _registered_method=True)
+        self.ExplainSpin = channel.unary_unary(
+                '/reelmesh.session.v1.SessionService/ExplainSpin',
+                request_serializer=reelmesh_dot_session_dot_v1_dot_session__pb2.ExplainSpinRequest.SerializeToString,
+                response_deserializer=reelmesh_dot_session_dot_v1_dot_session__pb2.ExplainSpinResponse.FromString,
+                _registered_method=True)
+        self.KeepAlive = channel.unary_unary(
+                '/reelmesh.session.v1.SessionService/KeepAlive',
+                request_serializer=reelmesh_dot_session_dot_v1_dot_session__pb2.KeepAliveRequest.SerializeToString,
+                response_deserializer=reelmesh_dot_session_dot_v1_dot_session__pb2.KeepAliveResponse.FromString,
+                _registered_method=True)
+        self.AcknowledgeRealityCheck = channel.unary_unary(
+                '/reelmesh.session.v1.SessionService/AcknowledgeRealityCheck',
+                request_serializer=reelmesh_dot_session_dot_v1_dot_session__pb2.AcknowledgeRealityCheckRequest.SerializeToString,
+                response_deserializer=reelmesh_dot_session_dot_v1_dot_session__pb2.AcknowledgeRealityCheckResponse.FromString,
+                _registered_method=True)
+        self.SetPlayerLimits = channel.unary_unary(
+                '/reelmesh.session.v1.SessionService/SetPlayerLimits',
+                request_serializer=reelmesh_dot_session_dot_v1_dot_session__pb2.SetPlayerLimitsRequest.SerializeToString,
+                response_deserializer=reelmesh_dot_session_dot_v1_dot_session__pb2.SetPlayerLimitsResponse.FromString,
+                _registered_method=True)
+        self.GetPlayerLimits = channel.unary_unary(
+                '/reelmesh.session.v1.SessionService/GetPlayerLimits',
+                request_serializer=reelmesh_dot_session_dot_v1_dot_session__pb2.GetPlayerLimitsRequest.SerializeToString,
+                response_deserializer=reelmesh_dot_session_dot_v1_dot_session__pb2.GetPlayerLimitsResponse.FromString,
+                _registered_method=True)
+        self.BatchCountReturns = channel.unary_unary(
+                '/reelmesh.session.v1.SessionService/BatchCountReturns',
+                request_serializer=reelmesh_dot_session_dot_v1_dot_session__pb2.BatchCountReturnsRequest.SerializeToString,
+                response_deserializer=reelmesh_dot_session_dot_v1_dot_session__pb2.BatchCountReturnsResponse.FromString,
+                _registered_method=True)
 
 
 class SessionServiceServicer:
@@ -72,12 +102,14 @@ class SessionServiceServicer:
     """
 
     def CreateSession(self, request, context):
-        """Opens a session for a player and closes the one it replaces (same account and game) in the same transaction.
+        """Opens a session for a player and closes the one it replaces (same account and game) in the same transaction;
+        or, where the policy says so, joins the one that is open, which then has one more code and token.
         Idempotent on (operator_id, request_id): a replay returns the session and its code.
         Errors: INVALID_ARGUMENT/FIELD_MISSING
         Errors: INVALID_ARGUMENT/FIELD_INVALID
         Errors: INVALID_ARGUMENT/CURRENCY_UNKNOWN
         Errors: FAILED_PRECONDITION/POLICY_FORBIDDEN
+        Errors: FAILED_PRECONDITION/LAUNCH_INCOMPLETE
         Errors: ALREADY_EXISTS/ID_REUSED
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -103,6 +135,11 @@ class SessionServiceServicer:
         Errors: FAILED_PRECONDITION/SESSION_REPLACED
         Errors: FAILED_PRECONDITION/STAKE_ABOVE_LIMIT
         Errors: FAILED_PRECONDITION/SPIN_TOO_EARLY
+        Errors: FAILED_PRECONDITION/FEATURE_FORBIDDEN
+        Errors: FAILED_PRECONDITION/MODE_FORBIDDEN
+        Errors: FAILED_PRECONDITION/LOSS_LIMIT_REACHED
+        Errors: FAILED_PRECONDITION/REALITY_CHECK_DUE
+        Errors: FAILED_PRECONDITION/LOCKED_OUT
         Errors: ALREADY_EXISTS/ID_REUSED
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -130,6 +167,61 @@ class SessionServiceServicer:
         Spins authorised before complete, none is authorised after (R9).
         Errors: UNAUTHENTICATED/TOKEN_INVALID
         Errors: NOT_FOUND/SESSION_NOT_FOUND
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExplainSpin(self, request, context):
+        """The authorisation of one spin as it is stored, for people. Changes nothing.
+        Errors: INVALID_ARGUMENT/FIELD_MISSING
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def KeepAlive(self, request, context):
+        """Says that the player is there. It puts off the end for silence, never expire_time.
+        Errors: UNAUTHENTICATED/TOKEN_INVALID
+        Errors: FAILED_PRECONDITION/SESSION_EXPIRED
+        Errors: FAILED_PRECONDITION/SESSION_CLOSED
+        Errors: FAILED_PRECONDITION/SESSION_REPLACED
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AcknowledgeRealityCheck(self, request, context):
+        """The player has seen the reality check: the next stake is no longer refused for it. Nothing when none is due.
+        Where the policy has a lock-out, that follows. Errors: as KeepAlive
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetPlayerLimits(self, request, context):
+        """Sets all of a player's own limits at once. What is stricter than before is in force at once, what is laxer
+        24 h later. Idempotent on (operator_id, request_id).
+        Errors: INVALID_ARGUMENT/FIELD_MISSING
+        Errors: INVALID_ARGUMENT/FIELD_INVALID
+        Errors: INVALID_ARGUMENT/CURRENCY_UNKNOWN
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetPlayerLimits(self, request, context):
+        """The limits of a player, and what comes into force when.
+        Errors: as SetPlayerLimits
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BatchCountReturns(self, request, context):
+        """Gives back to the limits what rounds returned: their win, or the stake where none was taken (R13). Once per
+        round; of rounds that nothing counts nothing is kept. At most 200.
+        Errors: INVALID_ARGUMENT/FIELD_INVALID
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -167,6 +259,36 @@ def add_SessionServiceServicer_to_server(servicer, server):
                     servicer.CloseSession,
                     request_deserializer=reelmesh_dot_session_dot_v1_dot_session__pb2.CloseSessionRequest.FromString,
                     response_serializer=reelmesh_dot_session_dot_v1_dot_session__pb2.CloseSessionResponse.SerializeToString,
+            ),
+            'ExplainSpin': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExplainSpin,
+                    request_deserializer=reelmesh_dot_session_dot_v1_dot_session__pb2.ExplainSpinRequest.FromString,
+                    response_serializer=reelmesh_dot_session_dot_v1_dot_session__pb2.ExplainSpinResponse.SerializeToString,
+            ),
+            'KeepAlive': grpc.unary_unary_rpc_method_handler(
+                    servicer.KeepAlive,
+                    request_deserializer=reelmesh_dot_session_dot_v1_dot_session__pb2.KeepAliveRequest.FromString,
+                    response_serializer=reelmesh_dot_session_dot_v1_dot_session__pb2.KeepAliveResponse.SerializeToString,
+            ),
+            'AcknowledgeRealityCheck': grpc.unary_unary_rpc_method_handler(
+                    servicer.AcknowledgeRealityCheck,
+                    request_deserializer=reelmesh_dot_session_dot_v1_dot_session__pb2.AcknowledgeRealityCheckRequest.FromString,
+                    response_serializer=reelmesh_dot_session_dot_v1_dot_session__pb2.AcknowledgeRealityCheckResponse.SerializeToString,
+            ),
+            'SetPlayerLimits': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetPlayerLimits,
+                    request_deserializer=reelmesh_dot_session_dot_v1_dot_session__pb2.SetPlayerLimitsRequest.FromString,
+                    response_serializer=reelmesh_dot_session_dot_v1_dot_session__pb2.SetPlayerLimitsResponse.SerializeToString,
+            ),
+            'GetPlayerLimits': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetPlayerLimits,
+                    request_deserializer=reelmesh_dot_session_dot_v1_dot_session__pb2.GetPlayerLimitsRequest.FromString,
+                    response_serializer=reelmesh_dot_session_dot_v1_dot_session__pb2.GetPlayerLimitsResponse.SerializeToString,
+            ),
+            'BatchCountReturns': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchCountReturns,
+                    request_deserializer=reelmesh_dot_session_dot_v1_dot_session__pb2.BatchCountReturnsRequest.FromString,
+                    response_serializer=reelmesh_dot_session_dot_v1_dot_session__pb2.BatchCountReturnsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -332,6 +454,168 @@ class SessionService:
             '/reelmesh.session.v1.SessionService/CloseSession',
             reelmesh_dot_session_dot_v1_dot_session__pb2.CloseSessionRequest.SerializeToString,
             reelmesh_dot_session_dot_v1_dot_session__pb2.CloseSessionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExplainSpin(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/reelmesh.session.v1.SessionService/ExplainSpin',
+            reelmesh_dot_session_dot_v1_dot_session__pb2.ExplainSpinRequest.SerializeToString,
+            reelmesh_dot_session_dot_v1_dot_session__pb2.ExplainSpinResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def KeepAlive(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/reelmesh.session.v1.SessionService/KeepAlive',
+            reelmesh_dot_session_dot_v1_dot_session__pb2.KeepAliveRequest.SerializeToString,
+            reelmesh_dot_session_dot_v1_dot_session__pb2.KeepAliveResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AcknowledgeRealityCheck(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/reelmesh.session.v1.SessionService/AcknowledgeRealityCheck',
+            reelmesh_dot_session_dot_v1_dot_session__pb2.AcknowledgeRealityCheckRequest.SerializeToString,
+            reelmesh_dot_session_dot_v1_dot_session__pb2.AcknowledgeRealityCheckResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetPlayerLimits(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/reelmesh.session.v1.SessionService/SetPlayerLimits',
+            reelmesh_dot_session_dot_v1_dot_session__pb2.SetPlayerLimitsRequest.SerializeToString,
+            reelmesh_dot_session_dot_v1_dot_session__pb2.SetPlayerLimitsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetPlayerLimits(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/reelmesh.session.v1.SessionService/GetPlayerLimits',
+            reelmesh_dot_session_dot_v1_dot_session__pb2.GetPlayerLimitsRequest.SerializeToString,
+            reelmesh_dot_session_dot_v1_dot_session__pb2.GetPlayerLimitsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchCountReturns(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/reelmesh.session.v1.SessionService/BatchCountReturns',
+            reelmesh_dot_session_dot_v1_dot_session__pb2.BatchCountReturnsRequest.SerializeToString,
+            reelmesh_dot_session_dot_v1_dot_session__pb2.BatchCountReturnsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -34,12 +34,14 @@ class SessionServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> SessionServiceAsyncStub: ...
     CreateSession: _grpc.UnaryUnaryMultiCallable[_session_pb2.CreateSessionRequest, _session_pb2.CreateSessionResponse]
-    """Opens a session for a player and closes the one it replaces (same account and game) in the same transaction.
+    """Opens a session for a player and closes the one it replaces (same account and game) in the same transaction;
+    or, where the policy says so, joins the one that is open, which then has one more code and token.
     Idempotent on (operator_id, request_id): a replay returns the session and its code.
     Errors: INVALID_ARGUMENT/FIELD_MISSING
     Errors: INVALID_ARGUMENT/FIELD_INVALID
     Errors: INVALID_ARGUMENT/CURRENCY_UNKNOWN
     Errors: FAILED_PRECONDITION/POLICY_FORBIDDEN
+    Errors: FAILED_PRECONDITION/LAUNCH_INCOMPLETE
     Errors: ALREADY_EXISTS/ID_REUSED
     """
     ExchangeCode: _grpc.UnaryUnaryMultiCallable[_session_pb2.ExchangeCodeRequest, _session_pb2.ExchangeCodeResponse]
@@ -57,6 +59,11 @@ class SessionServiceStub:
     Errors: FAILED_PRECONDITION/SESSION_REPLACED
     Errors: FAILED_PRECONDITION/STAKE_ABOVE_LIMIT
     Errors: FAILED_PRECONDITION/SPIN_TOO_EARLY
+    Errors: FAILED_PRECONDITION/FEATURE_FORBIDDEN
+    Errors: FAILED_PRECONDITION/MODE_FORBIDDEN
+    Errors: FAILED_PRECONDITION/LOSS_LIMIT_REACHED
+    Errors: FAILED_PRECONDITION/REALITY_CHECK_DUE
+    Errors: FAILED_PRECONDITION/LOCKED_OUT
     Errors: ALREADY_EXISTS/ID_REUSED
     """
     BatchAuthorize: _grpc.UnaryUnaryMultiCallable[_session_pb2.BatchAuthorizeRequest, _session_pb2.BatchAuthorizeResponse]
@@ -72,6 +79,37 @@ class SessionServiceStub:
     Errors: UNAUTHENTICATED/TOKEN_INVALID
     Errors: NOT_FOUND/SESSION_NOT_FOUND
     """
+    ExplainSpin: _grpc.UnaryUnaryMultiCallable[_session_pb2.ExplainSpinRequest, _session_pb2.ExplainSpinResponse]
+    """The authorisation of one spin as it is stored, for people. Changes nothing.
+    Errors: INVALID_ARGUMENT/FIELD_MISSING
+    """
+    KeepAlive: _grpc.UnaryUnaryMultiCallable[_session_pb2.KeepAliveRequest, _session_pb2.KeepAliveResponse]
+    """Says that the player is there. It puts off the end for silence, never expire_time.
+    Errors: UNAUTHENTICATED/TOKEN_INVALID
+    Errors: FAILED_PRECONDITION/SESSION_EXPIRED
+    Errors: FAILED_PRECONDITION/SESSION_CLOSED
+    Errors: FAILED_PRECONDITION/SESSION_REPLACED
+    """
+    AcknowledgeRealityCheck: _grpc.UnaryUnaryMultiCallable[_session_pb2.AcknowledgeRealityCheckRequest, _session_pb2.AcknowledgeRealityCheckResponse]
+    """The player has seen the reality check: the next stake is no longer refused for it. Nothing when none is due.
+    Where the policy has a lock-out, that follows. Errors: as KeepAlive
+    """
+    SetPlayerLimits: _grpc.UnaryUnaryMultiCallable[_session_pb2.SetPlayerLimitsRequest, _session_pb2.SetPlayerLimitsResponse]
+    """Sets all of a player's own limits at once. What is stricter than before is in force at once, what is laxer
+    24 h later. Idempotent on (operator_id, request_id).
+    Errors: INVALID_ARGUMENT/FIELD_MISSING
+    Errors: INVALID_ARGUMENT/FIELD_INVALID
+    Errors: INVALID_ARGUMENT/CURRENCY_UNKNOWN
+    """
+    GetPlayerLimits: _grpc.UnaryUnaryMultiCallable[_session_pb2.GetPlayerLimitsRequest, _session_pb2.GetPlayerLimitsResponse]
+    """The limits of a player, and what comes into force when.
+    Errors: as SetPlayerLimits
+    """
+    BatchCountReturns: _grpc.UnaryUnaryMultiCallable[_session_pb2.BatchCountReturnsRequest, _session_pb2.BatchCountReturnsResponse]
+    """Gives back to the limits what rounds returned: their win, or the stake where none was taken (R13). Once per
+    round; of rounds that nothing counts nothing is kept. At most 200.
+    Errors: INVALID_ARGUMENT/FIELD_INVALID
+    """
 
 @_typing.type_check_only
 class SessionServiceAsyncStub(SessionServiceStub):
@@ -79,12 +117,14 @@ class SessionServiceAsyncStub(SessionServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateSession: _aio.UnaryUnaryMultiCallable[_session_pb2.CreateSessionRequest, _session_pb2.CreateSessionResponse]  # type: ignore[assignment]
-    """Opens a session for a player and closes the one it replaces (same account and game) in the same transaction.
+    """Opens a session for a player and closes the one it replaces (same account and game) in the same transaction;
+    or, where the policy says so, joins the one that is open, which then has one more code and token.
     Idempotent on (operator_id, request_id): a replay returns the session and its code.
     Errors: INVALID_ARGUMENT/FIELD_MISSING
     Errors: INVALID_ARGUMENT/FIELD_INVALID
     Errors: INVALID_ARGUMENT/CURRENCY_UNKNOWN
     Errors: FAILED_PRECONDITION/POLICY_FORBIDDEN
+    Errors: FAILED_PRECONDITION/LAUNCH_INCOMPLETE
     Errors: ALREADY_EXISTS/ID_REUSED
     """
     ExchangeCode: _aio.UnaryUnaryMultiCallable[_session_pb2.ExchangeCodeRequest, _session_pb2.ExchangeCodeResponse]  # type: ignore[assignment]
@@ -102,6 +142,11 @@ class SessionServiceAsyncStub(SessionServiceStub):
     Errors: FAILED_PRECONDITION/SESSION_REPLACED
     Errors: FAILED_PRECONDITION/STAKE_ABOVE_LIMIT
     Errors: FAILED_PRECONDITION/SPIN_TOO_EARLY
+    Errors: FAILED_PRECONDITION/FEATURE_FORBIDDEN
+    Errors: FAILED_PRECONDITION/MODE_FORBIDDEN
+    Errors: FAILED_PRECONDITION/LOSS_LIMIT_REACHED
+    Errors: FAILED_PRECONDITION/REALITY_CHECK_DUE
+    Errors: FAILED_PRECONDITION/LOCKED_OUT
     Errors: ALREADY_EXISTS/ID_REUSED
     """
     BatchAuthorize: _aio.UnaryUnaryMultiCallable[_session_pb2.BatchAuthorizeRequest, _session_pb2.BatchAuthorizeResponse]  # type: ignore[assignment]
@@ -117,6 +162,37 @@ class SessionServiceAsyncStub(SessionServiceStub):
     Errors: UNAUTHENTICATED/TOKEN_INVALID
     Errors: NOT_FOUND/SESSION_NOT_FOUND
     """
+    ExplainSpin: _aio.UnaryUnaryMultiCallable[_session_pb2.ExplainSpinRequest, _session_pb2.ExplainSpinResponse]  # type: ignore[assignment]
+    """The authorisation of one spin as it is stored, for people. Changes nothing.
+    Errors: INVALID_ARGUMENT/FIELD_MISSING
+    """
+    KeepAlive: _aio.UnaryUnaryMultiCallable[_session_pb2.KeepAliveRequest, _session_pb2.KeepAliveResponse]  # type: ignore[assignment]
+    """Says that the player is there. It puts off the end for silence, never expire_time.
+    Errors: UNAUTHENTICATED/TOKEN_INVALID
+    Errors: FAILED_PRECONDITION/SESSION_EXPIRED
+    Errors: FAILED_PRECONDITION/SESSION_CLOSED
+    Errors: FAILED_PRECONDITION/SESSION_REPLACED
+    """
+    AcknowledgeRealityCheck: _aio.UnaryUnaryMultiCallable[_session_pb2.AcknowledgeRealityCheckRequest, _session_pb2.AcknowledgeRealityCheckResponse]  # type: ignore[assignment]
+    """The player has seen the reality check: the next stake is no longer refused for it. Nothing when none is due.
+    Where the policy has a lock-out, that follows. Errors: as KeepAlive
+    """
+    SetPlayerLimits: _aio.UnaryUnaryMultiCallable[_session_pb2.SetPlayerLimitsRequest, _session_pb2.SetPlayerLimitsResponse]  # type: ignore[assignment]
+    """Sets all of a player's own limits at once. What is stricter than before is in force at once, what is laxer
+    24 h later. Idempotent on (operator_id, request_id).
+    Errors: INVALID_ARGUMENT/FIELD_MISSING
+    Errors: INVALID_ARGUMENT/FIELD_INVALID
+    Errors: INVALID_ARGUMENT/CURRENCY_UNKNOWN
+    """
+    GetPlayerLimits: _aio.UnaryUnaryMultiCallable[_session_pb2.GetPlayerLimitsRequest, _session_pb2.GetPlayerLimitsResponse]  # type: ignore[assignment]
+    """The limits of a player, and what comes into force when.
+    Errors: as SetPlayerLimits
+    """
+    BatchCountReturns: _aio.UnaryUnaryMultiCallable[_session_pb2.BatchCountReturnsRequest, _session_pb2.BatchCountReturnsResponse]  # type: ignore[assignment]
+    """Gives back to the limits what rounds returned: their win, or the stake where none was taken (R13). Once per
+    round; of rounds that nothing counts nothing is kept. At most 200.
+    Errors: INVALID_ARGUMENT/FIELD_INVALID
+    """
 
 class SessionServiceServicer(metaclass=_abc_1.ABCMeta):
     """Who plays what, with whose money, under which limits; and whether a spin may start."""
@@ -127,12 +203,14 @@ class SessionServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _session_pb2.CreateSessionRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_session_pb2.CreateSessionResponse, _abc.Awaitable[_session_pb2.CreateSessionResponse]]:
-        """Opens a session for a player and closes the one it replaces (same account and game) in the same transaction.
+        """Opens a session for a player and closes the one it replaces (same account and game) in the same transaction;
+        or, where the policy says so, joins the one that is open, which then has one more code and token.
         Idempotent on (operator_id, request_id): a replay returns the session and its code.
         Errors: INVALID_ARGUMENT/FIELD_MISSING
         Errors: INVALID_ARGUMENT/FIELD_INVALID
         Errors: INVALID_ARGUMENT/CURRENCY_UNKNOWN
         Errors: FAILED_PRECONDITION/POLICY_FORBIDDEN
+        Errors: FAILED_PRECONDITION/LAUNCH_INCOMPLETE
         Errors: ALREADY_EXISTS/ID_REUSED
         """
 
@@ -162,6 +240,11 @@ class SessionServiceServicer(metaclass=_abc_1.ABCMeta):
         Errors: FAILED_PRECONDITION/SESSION_REPLACED
         Errors: FAILED_PRECONDITION/STAKE_ABOVE_LIMIT
         Errors: FAILED_PRECONDITION/SPIN_TOO_EARLY
+        Errors: FAILED_PRECONDITION/FEATURE_FORBIDDEN
+        Errors: FAILED_PRECONDITION/MODE_FORBIDDEN
+        Errors: FAILED_PRECONDITION/LOSS_LIMIT_REACHED
+        Errors: FAILED_PRECONDITION/REALITY_CHECK_DUE
+        Errors: FAILED_PRECONDITION/LOCKED_OUT
         Errors: ALREADY_EXISTS/ID_REUSED
         """
 
@@ -194,6 +277,73 @@ class SessionServiceServicer(metaclass=_abc_1.ABCMeta):
         Spins authorised before complete, none is authorised after (R9).
         Errors: UNAUTHENTICATED/TOKEN_INVALID
         Errors: NOT_FOUND/SESSION_NOT_FOUND
+        """
+
+    @_abc_1.abstractmethod
+    def ExplainSpin(
+        self,
+        request: _session_pb2.ExplainSpinRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_session_pb2.ExplainSpinResponse, _abc.Awaitable[_session_pb2.ExplainSpinResponse]]:
+        """The authorisation of one spin as it is stored, for people. Changes nothing.
+        Errors: INVALID_ARGUMENT/FIELD_MISSING
+        """
+
+    @_abc_1.abstractmethod
+    def KeepAlive(
+        self,
+        request: _session_pb2.KeepAliveRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_session_pb2.KeepAliveResponse, _abc.Awaitable[_session_pb2.KeepAliveResponse]]:
+        """Says that the player is there. It puts off the end for silence, never expire_time.
+        Errors: UNAUTHENTICATED/TOKEN_INVALID
+        Errors: FAILED_PRECONDITION/SESSION_EXPIRED
+        Errors: FAILED_PRECONDITION/SESSION_CLOSED
+        Errors: FAILED_PRECONDITION/SESSION_REPLACED
+        """
+
+    @_abc_1.abstractmethod
+    def AcknowledgeRealityCheck(
+        self,
+        request: _session_pb2.AcknowledgeRealityCheckRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_session_pb2.AcknowledgeRealityCheckResponse, _abc.Awaitable[_session_pb2.AcknowledgeRealityCheckResponse]]:
+        """The player has seen the reality check: the next stake is no longer refused for it. Nothing when none is due.
+        Where the policy has a lock-out, that follows. Errors: as KeepAlive
+        """
+
+    @_abc_1.abstractmethod
+    def SetPlayerLimits(
+        self,
+        request: _session_pb2.SetPlayerLimitsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_session_pb2.SetPlayerLimitsResponse, _abc.Awaitable[_session_pb2.SetPlayerLimitsResponse]]:
+        """Sets all of a player's own limits at once. What is stricter than before is in force at once, what is laxer
+        24 h later. Idempotent on (operator_id, request_id).
+        Errors: INVALID_ARGUMENT/FIELD_MISSING
+        Errors: INVALID_ARGUMENT/FIELD_INVALID
+        Errors: INVALID_ARGUMENT/CURRENCY_UNKNOWN
+        """
+
+    @_abc_1.abstractmethod
+    def GetPlayerLimits(
+        self,
+        request: _session_pb2.GetPlayerLimitsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_session_pb2.GetPlayerLimitsResponse, _abc.Awaitable[_session_pb2.GetPlayerLimitsResponse]]:
+        """The limits of a player, and what comes into force when.
+        Errors: as SetPlayerLimits
+        """
+
+    @_abc_1.abstractmethod
+    def BatchCountReturns(
+        self,
+        request: _session_pb2.BatchCountReturnsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_session_pb2.BatchCountReturnsResponse, _abc.Awaitable[_session_pb2.BatchCountReturnsResponse]]:
+        """Gives back to the limits what rounds returned: their win, or the stake where none was taken (R13). Once per
+        round; of rounds that nothing counts nothing is kept. At most 200.
+        Errors: INVALID_ARGUMENT/FIELD_INVALID
         """
 
 def add_SessionServiceServicer_to_server(servicer: SessionServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -82,7 +82,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_CALLER_FORBIDDEN: _ErrorReason.ValueType  # 6
     """This identity may not call this method."""
     ERROR_REASON_API_KEY_INVALID: _ErrorReason.ValueType  # 7
-    """The API key is missing, unknown or revoked."""
+    """The API key is missing, unknown, revoked or expired."""
     ERROR_REASON_TOKEN_INVALID: _ErrorReason.ValueType  # 8
     """The session token is missing or unknown."""
     ERROR_REASON_ROUTE_NOT_FOUND: _ErrorReason.ValueType  # 9
@@ -173,6 +173,46 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """The id is older than what is kept: it was archived, and nothing is done under it again."""
     ERROR_REASON_TRANSACTION_NOT_FOUND: _ErrorReason.ValueType  # 52
     """The operator has no such round or transfer, or nothing moved under it."""
+    ERROR_REASON_MODE_UNKNOWN: _ErrorReason.ValueType  # 53
+    """The game has no such mode; the refusal is stored."""
+    ERROR_REASON_CURSOR_EXPIRED: _ErrorReason.ValueType  # 60
+    """The cursor lies before the oldest event that is kept: what is between was archived. Read the archive, then go on from a time."""
+    ERROR_REASON_WEBHOOK_NOT_FOUND: _ErrorReason.ValueType  # 61
+    """The operator has no such webhook."""
+    ERROR_REASON_WEBHOOK_LIMIT_REACHED: _ErrorReason.ValueType  # 62
+    """The operator has as many webhooks as it may; delete one first."""
+    ERROR_REASON_FEATURE_FORBIDDEN: _ErrorReason.ValueType  # 80
+    """The jurisdiction policy does not allow autoplay, or turbo."""
+    ERROR_REASON_MODE_FORBIDDEN: _ErrorReason.ValueType  # 81
+    """The jurisdiction policy does not allow this mode of the game: it is bought, or returns too little."""
+    ERROR_REASON_LOSS_LIMIT_REACHED: _ErrorReason.ValueType  # 82
+    """With this stake the net loss of the window could pass its limit; a stake up to amount_minor_max may be played. Wins count once their round is known to be settled."""
+    ERROR_REASON_REALITY_CHECK_DUE: _ErrorReason.ValueType  # 83
+    """The player has to be shown how long and how it went, and acknowledge that, before the next stake."""
+    ERROR_REASON_LOCKED_OUT: _ErrorReason.ValueType  # 84
+    """No stake is taken now: the player has to rest, or wished to."""
+    ERROR_REASON_LAUNCH_INCOMPLETE: _ErrorReason.ValueType  # 85
+    """The jurisdiction policy wants the launch to name this."""
+    ERROR_REASON_SCOPE_MISSING: _ErrorReason.ValueType  # 90
+    """The API key does not have the scope that the operation needs; an operator's keys are made by the installation."""
+    ERROR_REASON_SIGNATURE_MISSING: _ErrorReason.ValueType  # 91
+    """The API key takes signed requests only, and this one is not signed (docs/signing.md)."""
+    ERROR_REASON_SIGNATURE_INVALID: _ErrorReason.ValueType  # 92
+    """The signature, its timestamp or its nonce is not right; nothing was done (docs/signing.md)."""
+    ERROR_REASON_REQUEST_REPLAYED: _ErrorReason.ValueType  # 93
+    """A signed request with this nonce was received before; this copy did nothing. A retry is signed anew, with the same request id."""
+    ERROR_REASON_RATE_LIMITED: _ErrorReason.ValueType  # 94
+    """Too many requests of one API key, session or address, or reports of one session; nothing was done. limit: key, session, address or client_events."""
+    ERROR_REASON_ORIGIN_FORBIDDEN: _ErrorReason.ValueType  # 95
+    """The page whose script asks is not in the operator's list of origins."""
+    ERROR_REASON_UPGRADE_REQUIRED: _ErrorReason.ValueType  # 96
+    """Only a WebSocket handshake is answered at this path: GET with Upgrade: websocket, version 13, and its key."""
+    ERROR_REASON_URL_TOO_LONG: _ErrorReason.ValueType  # 97
+    """The URL of the request is longer than the limit for all of its head."""
+    ERROR_REASON_HEAD_TOO_LARGE: _ErrorReason.ValueType  # 98
+    """The URL and headers of the request are together larger than the limit."""
+    ERROR_REASON_DEMO_NOT_OFFERED: _ErrorReason.ValueType  # 120
+    """Demo sessions at a click are for development, and for an operator that the gateway was told: here there are none."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Every reason an operation can be refused for. ErrorInfo.reason is the name without the prefix,
@@ -194,7 +234,7 @@ ERROR_REASON_CALLER_UNKNOWN: ErrorReason.ValueType  # 5
 ERROR_REASON_CALLER_FORBIDDEN: ErrorReason.ValueType  # 6
 """This identity may not call this method."""
 ERROR_REASON_API_KEY_INVALID: ErrorReason.ValueType  # 7
-"""The API key is missing, unknown or revoked."""
+"""The API key is missing, unknown, revoked or expired."""
 ERROR_REASON_TOKEN_INVALID: ErrorReason.ValueType  # 8
 """The session token is missing or unknown."""
 ERROR_REASON_ROUTE_NOT_FOUND: ErrorReason.ValueType  # 9
@@ -285,6 +325,46 @@ ERROR_REASON_ID_EXPIRED: ErrorReason.ValueType  # 51
 """The id is older than what is kept: it was archived, and nothing is done under it again."""
 ERROR_REASON_TRANSACTION_NOT_FOUND: ErrorReason.ValueType  # 52
 """The operator has no such round or transfer, or nothing moved under it."""
+ERROR_REASON_MODE_UNKNOWN: ErrorReason.ValueType  # 53
+"""The game has no such mode; the refusal is stored."""
+ERROR_REASON_CURSOR_EXPIRED: ErrorReason.ValueType  # 60
+"""The cursor lies before the oldest event that is kept: what is between was archived. Read the archive, then go on from a time."""
+ERROR_REASON_WEBHOOK_NOT_FOUND: ErrorReason.ValueType  # 61
+"""The operator has no such webhook."""
+ERROR_REASON_WEBHOOK_LIMIT_REACHED: ErrorReason.ValueType  # 62
+"""The operator has as many webhooks as it may; delete one first."""
+ERROR_REASON_FEATURE_FORBIDDEN: ErrorReason.ValueType  # 80
+"""The jurisdiction policy does not allow autoplay, or turbo."""
+ERROR_REASON_MODE_FORBIDDEN: ErrorReason.ValueType  # 81
+"""The jurisdiction policy does not allow this mode of the game: it is bought, or returns too little."""
+ERROR_REASON_LOSS_LIMIT_REACHED: ErrorReason.ValueType  # 82
+"""With this stake the net loss of the window could pass its limit; a stake up to amount_minor_max may be played. Wins count once their round is known to be settled."""
+ERROR_REASON_REALITY_CHECK_DUE: ErrorReason.ValueType  # 83
+"""The player has to be shown how long and how it went, and acknowledge that, before the next stake."""
+ERROR_REASON_LOCKED_OUT: ErrorReason.ValueType  # 84
+"""No stake is taken now: the player has to rest, or wished to."""
+ERROR_REASON_LAUNCH_INCOMPLETE: ErrorReason.ValueType  # 85
+"""The jurisdiction policy wants the launch to name this."""
+ERROR_REASON_SCOPE_MISSING: ErrorReason.ValueType  # 90
+"""The API key does not have the scope that the operation needs; an operator's keys are made by the installation."""
+ERROR_REASON_SIGNATURE_MISSING: ErrorReason.ValueType  # 91
+"""The API key takes signed requests only, and this one is not signed (docs/signing.md)."""
+ERROR_REASON_SIGNATURE_INVALID: ErrorReason.ValueType  # 92
+"""The signature, its timestamp or its nonce is not right; nothing was done (docs/signing.md)."""
+ERROR_REASON_REQUEST_REPLAYED: ErrorReason.ValueType  # 93
+"""A signed request with this nonce was received before; this copy did nothing. A retry is signed anew, with the same request id."""
+ERROR_REASON_RATE_LIMITED: ErrorReason.ValueType  # 94
+"""Too many requests of one API key, session or address, or reports of one session; nothing was done. limit: key, session, address or client_events."""
+ERROR_REASON_ORIGIN_FORBIDDEN: ErrorReason.ValueType  # 95
+"""The page whose script asks is not in the operator's list of origins."""
+ERROR_REASON_UPGRADE_REQUIRED: ErrorReason.ValueType  # 96
+"""Only a WebSocket handshake is answered at this path: GET with Upgrade: websocket, version 13, and its key."""
+ERROR_REASON_URL_TOO_LONG: ErrorReason.ValueType  # 97
+"""The URL of the request is longer than the limit for all of its head."""
+ERROR_REASON_HEAD_TOO_LARGE: ErrorReason.ValueType  # 98
+"""The URL and headers of the request are together larger than the limit."""
+ERROR_REASON_DEMO_NOT_OFFERED: ErrorReason.ValueType  # 120
+"""Demo sessions at a click are for development, and for an operator that the gateway was told: here there are none."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
 
 @_typing.final

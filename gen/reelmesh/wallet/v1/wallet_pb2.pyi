@@ -118,7 +118,7 @@ class _ReviewVerdictEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ReviewV
     REVIEW_VERDICT_SETTLED: _ReviewVerdict.ValueType  # 1
     """The round stands; the player keeps the win."""
     REVIEW_VERDICT_REVERSED: _ReviewVerdict.ValueType  # 2
-    """Give the round back now."""
+    """Give the round back now; of an external review: the operator has given it back."""
 
 class ReviewVerdict(_ReviewVerdict, metaclass=_ReviewVerdictEnumTypeWrapper):
     """What may be decided about a rollback that could not be made."""
@@ -128,7 +128,7 @@ REVIEW_VERDICT_UNSPECIFIED: ReviewVerdict.ValueType  # 0
 REVIEW_VERDICT_SETTLED: ReviewVerdict.ValueType  # 1
 """The round stands; the player keeps the win."""
 REVIEW_VERDICT_REVERSED: ReviewVerdict.ValueType  # 2
-"""Give the round back now."""
+"""Give the round back now; of an external review: the operator has given it back."""
 Global___ReviewVerdict: _TypeAlias = ReviewVerdict  # noqa: Y015
 
 class _TransactionType:
@@ -215,6 +215,10 @@ class _StuckActionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_StuckActi
     """Send it now; a stopped one goes on."""
     STUCK_ACTION_STOP: _StuckAction.ValueType  # 2
     """Send it no more."""
+    STUCK_ACTION_SETTLE: _StuckAction.ValueType  # 3
+    """What a stopped one asks for was done by hand in the operator's books, and ours follow: the stake was taken and
+    stands, the win was paid, or the stake was given back or never taken (VOID).
+    """
 
 class StuckAction(_StuckAction, metaclass=_StuckActionEnumTypeWrapper):
     """What to do with a stuck call."""
@@ -225,6 +229,10 @@ STUCK_ACTION_FORCE: StuckAction.ValueType  # 1
 """Send it now; a stopped one goes on."""
 STUCK_ACTION_STOP: StuckAction.ValueType  # 2
 """Send it no more."""
+STUCK_ACTION_SETTLE: StuckAction.ValueType  # 3
+"""What a stopped one asks for was done by hand in the operator's books, and ours follow: the stake was taken and
+stands, the win was paid, or the stake was given back or never taken (VOID).
+"""
 Global___StuckAction: _TypeAlias = StuckAction  # noqa: Y015
 
 @_typing.final
@@ -522,6 +530,64 @@ class GetAccountResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetAccountResponse: _TypeAlias = GetAccountResponse  # noqa: Y015
+
+@_typing.final
+class FindAccountRequest(_message.Message):
+    """Names the account to find."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OPERATOR_ID_FIELD_NUMBER: _builtins.int
+    PLAYER_ID_FIELD_NUMBER: _builtins.int
+    CURRENCY_CODE_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    operator_id: _builtins.str
+    """Required."""
+    player_id: _builtins.str
+    """1..128 characters. Required."""
+    currency_code: _builtins.str
+    """Required."""
+    kind: _account_kind_pb2.AccountKind.ValueType
+    """Required."""
+    def __init__(
+        self,
+        *,
+        operator_id: _builtins.str = ...,
+        player_id: _builtins.str = ...,
+        currency_code: _builtins.str = ...,
+        kind: _account_kind_pb2.AccountKind.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["currency_code", b"currency_code", "kind", b"kind", "operator_id", b"operator_id", "player_id", b"player_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FindAccountRequest: _TypeAlias = FindAccountRequest  # noqa: Y015
+
+@_typing.final
+class FindAccountResponse(_message.Message):
+    """The account."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACCOUNT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def account(self) -> Global___Account:
+        """Without its balance where the operator's own wallet keeps the money: no search waits for that."""
+
+    def __init__(
+        self,
+        *,
+        account: Global___Account | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["account", b"account"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FindAccountResponse: _TypeAlias = FindAccountResponse  # noqa: Y015
 
 @_typing.final
 class DepositRequest(_message.Message):
@@ -1082,6 +1148,52 @@ class RollbackBetResponse(_message.Message):
 Global___RollbackBetResponse: _TypeAlias = RollbackBetResponse  # noqa: Y015
 
 @_typing.final
+class ReportOpenRoundsRequest(_message.Message):
+    """What game still has open."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROUND_ID_LOW_FIELD_NUMBER: _builtins.int
+    round_id_low: _builtins.str
+    """The smallest id of a round that game may still pay, or a later one; no UUIDv7 of a round that it mints from now on
+    is smaller. Required.
+    """
+    def __init__(
+        self,
+        *,
+        round_id_low: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["round_id_low", b"round_id_low"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReportOpenRoundsRequest: _TypeAlias = ReportOpenRoundsRequest  # noqa: Y015
+
+@_typing.final
+class ReportOpenRoundsResponse(_message.Message):
+    """What is kept."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROUND_ID_LOW_FIELD_NUMBER: _builtins.int
+    round_id_low: _builtins.str
+    """The largest that was ever reported; not of a time to come."""
+    def __init__(
+        self,
+        *,
+        round_id_low: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["round_id_low", b"round_id_low"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReportOpenRoundsResponse: _TypeAlias = ReportOpenRoundsResponse  # noqa: Y015
+
+@_typing.final
 class AdjustRequest(_message.Message):
     """A correction."""
 
@@ -1279,7 +1391,7 @@ Global___UnfreezeAccountResponse: _TypeAlias = UnfreezeAccountResponse  # noqa: 
 
 @_typing.final
 class Review(_message.Message):
-    """A rollback that could not be made without a negative balance."""
+    """A rollback that could not be made: the balance would be negative, or an operator's own wallet has paid."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1290,6 +1402,7 @@ class Review(_message.Message):
     ACTOR_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
+    EXTERNAL_FIELD_NUMBER: _builtins.int
     round_id: _builtins.str
     """The round."""
     account_id: _builtins.int
@@ -1298,13 +1411,15 @@ class Review(_message.Message):
     """Who asked for the rollback first."""
     reason: _builtins.str
     """Why."""
+    external: _builtins.bool
+    """Whether the operator's own wallet has the money, and only the operator can give the round back."""
     @_builtins.property
     def missing(self) -> _money_pb2.Money:
-        """What the rollback would take from the balance: win less stake."""
+        """What the rollback would take from the player: win less stake. Above zero, unless it is external."""
 
     @_builtins.property
     def balance(self) -> _money_pb2.Money:
-        """The balance when it was last tried."""
+        """The balance when it was last tried; of an external review what was on its way to the player."""
 
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
@@ -1320,10 +1435,11 @@ class Review(_message.Message):
         actor: _builtins.str = ...,
         reason: _builtins.str = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
+        external: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["balance", b"balance", "create_time", b"create_time", "missing", b"missing"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "actor", b"actor", "balance", b"balance", "create_time", b"create_time", "missing", b"missing", "reason", b"reason", "round_id", b"round_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "actor", b"actor", "balance", b"balance", "create_time", b"create_time", "external", b"external", "missing", b"missing", "reason", b"reason", "round_id", b"round_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1920,6 +2036,7 @@ class StuckCall(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     NEXT_TIME_FIELD_NUMBER: _builtins.int
     STOPPED_FIELD_NUMBER: _builtins.int
+    SETTLED_BY_HAND_FIELD_NUMBER: _builtins.int
     round_id: _builtins.str
     """The round."""
     step: Global___ExternalStep.ValueType
@@ -1932,6 +2049,8 @@ class StuckCall(_message.Message):
     """What the last attempt ended with, one line."""
     stopped: _builtins.bool
     """Whether a person stopped it."""
+    settled_by_hand: _builtins.bool
+    """Whether a person settled it by hand. It is not listed any more."""
     @_builtins.property
     def amount(self) -> _money_pb2.Money:
         """The amount; of a void the stake."""
@@ -1956,10 +2075,11 @@ class StuckCall(_message.Message):
         create_time: _timestamp_pb2.Timestamp | None = ...,
         next_time: _timestamp_pb2.Timestamp | None = ...,
         stopped: _builtins.bool = ...,
+        settled_by_hand: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "create_time", b"create_time", "next_time", b"next_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "amount", b"amount", "attempts", b"attempts", "create_time", b"create_time", "last_error", b"last_error", "next_time", b"next_time", "round_id", b"round_id", "step", b"step", "stopped", b"stopped"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "amount", b"amount", "attempts", b"attempts", "create_time", b"create_time", "last_error", b"last_error", "next_time", b"next_time", "round_id", b"round_id", "settled_by_hand", b"settled_by_hand", "step", b"step", "stopped", b"stopped"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2088,3 +2208,259 @@ class ResolveStuckCallResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ResolveStuckCallResponse: _TypeAlias = ResolveStuckCallResponse  # noqa: Y015
+
+@_typing.final
+class ExplainBooksRequest(_message.Message):
+    """Names a round."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OPERATOR_ID_FIELD_NUMBER: _builtins.int
+    ROUND_ID_FIELD_NUMBER: _builtins.int
+    operator_id: _builtins.str
+    """Required."""
+    round_id: _builtins.str
+    """Required."""
+    def __init__(
+        self,
+        *,
+        operator_id: _builtins.str = ...,
+        round_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["operator_id", b"operator_id", "round_id", b"round_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExplainBooksRequest: _TypeAlias = ExplainBooksRequest  # noqa: Y015
+
+@_typing.final
+class ExplainBooksResponse(_message.Message):
+    """What the wallet has stored."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BOOKS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def books(self) -> Global___RoundBooks:
+        """Without a settlement when the wallet never heard of the round, or it is another operator's."""
+
+    def __init__(
+        self,
+        *,
+        books: Global___RoundBooks | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["books", b"books"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["books", b"books"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExplainBooksResponse: _TypeAlias = ExplainBooksResponse  # noqa: Y015
+
+@_typing.final
+class RoundBooks(_message.Message):
+    """A round in the books."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACCOUNT_FIELD_NUMBER: _builtins.int
+    STEPS_FIELD_NUMBER: _builtins.int
+    REVERSAL_FIELD_NUMBER: _builtins.int
+    POSTINGS_FIELD_NUMBER: _builtins.int
+    CALLS_FIELD_NUMBER: _builtins.int
+    REVIEW_FIELD_NUMBER: _builtins.int
+    EXPIRED_FIELD_NUMBER: _builtins.int
+    HALTED_FIELD_NUMBER: _builtins.int
+    UNSENT_TIME_FIELD_NUMBER: _builtins.int
+    READ_TIME_FIELD_NUMBER: _builtins.int
+    expired: _builtins.bool
+    """Whether the round's month is closed, so that an absent row may be in the archive."""
+    halted: _builtins.bool
+    """Whether the auditor found the books broken, and no stake is taken."""
+    @_builtins.property
+    def account(self) -> Global___Account:
+        """The account that its stake is of; absent when nothing is stored."""
+
+    @_builtins.property
+    def steps(self) -> _containers.RepeatedCompositeFieldContainer[Global___BookedStep]:
+        """The verdicts, the stake's first."""
+
+    @_builtins.property
+    def reversal(self) -> Global___BookedStep:
+        """What gave it back; absent when nothing did."""
+
+    @_builtins.property
+    def postings(self) -> _containers.RepeatedCompositeFieldContainer[Global___Posting]:
+        """Its postings, both sides of each."""
+
+    @_builtins.property
+    def calls(self) -> _containers.RepeatedCompositeFieldContainer[Global___BookedCall]:
+        """Calls to the operator's own wallet."""
+
+    @_builtins.property
+    def review(self) -> Global___Review:
+        """A rollback that could not be made and waits for a person; absent when there is none."""
+
+    @_builtins.property
+    def unsent_time(self) -> _timestamp_pb2.Timestamp:
+        """When an event was written that events has not acknowledged yet, the oldest; absent when there is none."""
+
+    @_builtins.property
+    def read_time(self) -> _timestamp_pb2.Timestamp:
+        """When this was read, by the wallet's clock."""
+
+    def __init__(
+        self,
+        *,
+        account: Global___Account | None = ...,
+        steps: _abc.Iterable[Global___BookedStep] | None = ...,
+        reversal: Global___BookedStep | None = ...,
+        postings: _abc.Iterable[Global___Posting] | None = ...,
+        calls: _abc.Iterable[Global___BookedCall] | None = ...,
+        review: Global___Review | None = ...,
+        expired: _builtins.bool = ...,
+        halted: _builtins.bool = ...,
+        unsent_time: _timestamp_pb2.Timestamp | None = ...,
+        read_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "read_time", b"read_time", "reversal", b"reversal", "review", b"review", "unsent_time", b"unsent_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "calls", b"calls", "expired", b"expired", "halted", b"halted", "postings", b"postings", "read_time", b"read_time", "reversal", b"reversal", "review", b"review", "steps", b"steps", "unsent_time", b"unsent_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RoundBooks: _TypeAlias = RoundBooks  # noqa: Y015
+
+@_typing.final
+class BookedStep(_message.Message):
+    """A verdict, or what gave a round back."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STEP_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    STAKE_FIELD_NUMBER: _builtins.int
+    WIN_FIELD_NUMBER: _builtins.int
+    BALANCE_AFTER_FIELD_NUMBER: _builtins.int
+    ACCOUNT_VERSION_FIELD_NUMBER: _builtins.int
+    BALANCE_BEFORE_FIELD_NUMBER: _builtins.int
+    REFUSAL_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    ACTOR_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    step: Global___SettleStep.ValueType
+    """The step; unspecified for a tombstone."""
+    status: Global___SettlementStatus.ValueType
+    """As it was decided."""
+    account_id: _builtins.int
+    """The account."""
+    account_version: _builtins.int
+    """The account's version right after; 0 when nothing moved."""
+    refusal: _error_pb2.ErrorReason.ValueType
+    """Why it was refused."""
+    actor: _builtins.str
+    """Who gave it back."""
+    reason: _builtins.str
+    """Why."""
+    @_builtins.property
+    def stake(self) -> _money_pb2.Money:
+        """The stake."""
+
+    @_builtins.property
+    def win(self) -> _money_pb2.Money:
+        """The win; 0 unless it was applied."""
+
+    @_builtins.property
+    def balance_after(self) -> _money_pb2.Money:
+        """The balance right after."""
+
+    @_builtins.property
+    def balance_before(self) -> _money_pb2.Money:
+        """The balance after the version before; absent when nothing moved, or when that movement is no longer kept."""
+
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp:
+        """When."""
+
+    def __init__(
+        self,
+        *,
+        step: Global___SettleStep.ValueType = ...,
+        status: Global___SettlementStatus.ValueType = ...,
+        account_id: _builtins.int = ...,
+        stake: _money_pb2.Money | None = ...,
+        win: _money_pb2.Money | None = ...,
+        balance_after: _money_pb2.Money | None = ...,
+        account_version: _builtins.int = ...,
+        balance_before: _money_pb2.Money | None = ...,
+        refusal: _error_pb2.ErrorReason.ValueType = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+        actor: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["balance_after", b"balance_after", "balance_before", b"balance_before", "create_time", b"create_time", "stake", b"stake", "win", b"win"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "account_version", b"account_version", "actor", b"actor", "balance_after", b"balance_after", "balance_before", b"balance_before", "create_time", b"create_time", "reason", b"reason", "refusal", b"refusal", "stake", b"stake", "status", b"status", "step", b"step", "win", b"win"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BookedStep: _TypeAlias = BookedStep  # noqa: Y015
+
+@_typing.final
+class BookedCall(_message.Message):
+    """A call to an operator's own wallet."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STEP_FIELD_NUMBER: _builtins.int
+    AMOUNT_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    OUTCOME_FIELD_NUMBER: _builtins.int
+    ATTEMPTS_FIELD_NUMBER: _builtins.int
+    LAST_ERROR_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    DONE_TIME_FIELD_NUMBER: _builtins.int
+    step: Global___ExternalStep.ValueType
+    """What is asked."""
+    state: _builtins.str
+    """SENT, DONE or STOPPED."""
+    outcome: _builtins.str
+    """APPLIED, REFUSED or VOID; empty while it is not done."""
+    attempts: _builtins.int
+    """How often it was sent."""
+    last_error: _builtins.str
+    """Why the last one failed."""
+    @_builtins.property
+    def amount(self) -> _money_pb2.Money:
+        """The amount."""
+
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was first sent."""
+
+    @_builtins.property
+    def done_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was answered; absent before."""
+
+    def __init__(
+        self,
+        *,
+        step: Global___ExternalStep.ValueType = ...,
+        amount: _money_pb2.Money | None = ...,
+        state: _builtins.str = ...,
+        outcome: _builtins.str = ...,
+        attempts: _builtins.int = ...,
+        last_error: _builtins.str = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+        done_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "create_time", b"create_time", "done_time", b"done_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "attempts", b"attempts", "create_time", b"create_time", "done_time", b"done_time", "last_error", b"last_error", "outcome", b"outcome", "state", b"state", "step", b"step"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BookedCall: _TypeAlias = BookedCall  # noqa: Y015

@@ -45,6 +45,11 @@ class WalletServiceStub:
                 request_serializer=reelmesh_dot_wallet_dot_v1_dot_wallet__pb2.GetAccountRequest.SerializeToString,
                 response_deserializer=reelmesh_dot_wallet_dot_v1_dot_wallet__pb2.GetAccountResponse.FromString,
                 _registered_method=True)
+        self.FindAccount = channel.unary_unary(
+                '/reelmesh.wallet.v1.WalletService/FindAccount',
+                request_serializer=reelmesh_dot_wallet_dot_v1_dot_wallet__pb2.FindAccountRequest.SerializeToString,
+                response_deserializer=reelmesh_dot_wallet_dot_v1_dot_wallet__pb2.FindAccountResponse.FromString,
+                _registered_method=True)
         self.Deposit = channel.unary_unary(
                 '/reelmesh.wallet.v1.WalletService/Deposit',
                 request_serializer=reelmesh_dot_wallet_dot_v1_dot_wallet__pb2.DepositRequest.SerializeToString,
@@ -89,6 +94,11 @@ class WalletServiceStub:
                 '/reelmesh.wallet.v1.WalletService/RollbackBet',
                 request_serializer=reelmesh_dot_wallet_dot_v1_dot_wallet__pb2.RollbackBetRequest.SerializeToString,
                 response_deserializer=reelmesh_dot_wallet_dot_v1_dot_wallet__pb2.RollbackBetResponse.FromString,
+                _registered_method=True)
+        self.ReportOpenRounds = channel.unary_unary(
+                '/reelmesh.wallet.v1.WalletService/ReportOpenRounds',
+                request_serializer=reelmesh_dot_wallet_dot_v1_dot_wallet__pb2.ReportOpenRoundsRequest.SerializeToString,
+                response_deserializer=reelmesh_dot_wallet_dot_v1_dot_wallet__pb2.ReportOpenRoundsResponse.FromString,
                 _registered_method=True)
         self.Adjust = channel.unary_unary(
                 '/reelmesh.wallet.v1.WalletService/Adjust',
@@ -145,6 +155,11 @@ class WalletServiceStub:
                 request_serializer=reelmesh_dot_wallet_dot_v1_dot_wallet__pb2.ResolveStuckCallRequest.SerializeToString,
                 response_deserializer=reelmesh_dot_wallet_dot_v1_dot_wallet__pb2.ResolveStuckCallResponse.FromString,
                 _registered_method=True)
+        self.ExplainBooks = channel.unary_unary(
+                '/reelmesh.wallet.v1.WalletService/ExplainBooks',
+                request_serializer=reelmesh_dot_wallet_dot_v1_dot_wallet__pb2.ExplainBooksRequest.SerializeToString,
+                response_deserializer=reelmesh_dot_wallet_dot_v1_dot_wallet__pb2.ExplainBooksResponse.FromString,
+                _registered_method=True)
 
 
 class WalletServiceServicer:
@@ -163,6 +178,16 @@ class WalletServiceServicer:
     def GetAccount(self, request, context):
         """Returns an account with its balance, and the derived house balance when the account is a house one.
         Errors: NOT_FOUND/ACCOUNT_NOT_FOUND
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def FindAccount(self, request, context):
+        """Finds the account of (operator, player, currency, kind), and opens none.
+        Errors: NOT_FOUND/ACCOUNT_NOT_FOUND
+        Errors: INVALID_ARGUMENT/FIELD_MISSING
+        Errors: INVALID_ARGUMENT/CURRENCY_UNKNOWN
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -245,8 +270,8 @@ class WalletServiceServicer:
 
     def RollbackRound(self, request, context):
         """Gives a whole round back: payout first, then stake; an unknown round gets a tombstone. When the win was
-        already spent nothing moves, the round is put in review and the answer is NEEDS_REVIEW; asking again may
-        succeed, and ends the review. A round that a review let stand answers its last movement, APPLIED.
+        already spent, or paid by an operator's own wallet, nothing moves, the round is put in review and the answer is
+        NEEDS_REVIEW; asking again may succeed, and ends the review. A round that a review let stand answers its last movement, APPLIED.
         Idempotent on round_id. Only game may call it.
         Errors: INVALID_ARGUMENT/FIELD_INVALID
         Errors: ALREADY_EXISTS/ID_REUSED
@@ -264,6 +289,16 @@ class WalletServiceServicer:
         Errors: INVALID_ARGUMENT/FIELD_INVALID
         Errors: ALREADY_EXISTS/ID_REUSED
         Errors: FAILED_PRECONDITION/ID_EXPIRED
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReportOpenRounds(self, request, context):
+        """Game says that its rounds under smaller ids are over: it will pay none of them any more. Until then the month of a
+        stake without payout is not archived (R8): the wallet cannot tell a lost round, which needs none, from one whose
+        payout is to come. Never goes back. Only game may call it.
+        Errors: INVALID_ARGUMENT/FIELD_INVALID
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -309,8 +344,9 @@ class WalletServiceServicer:
 
     def ResolveReview(self, request, context):
         """Ends a review by an operator's verdict: SETTLED keeps the win, REVERSED tries the rollback again, and the review
-        stays while the balance still does not cover it. Idempotent on (round_id, verdict); a verdict is final, and who
-        wants a kept round otherwise adjusts. Game may call it, so that a round that stands there stands here (R14).
+        stays while the balance still does not cover it. Of an external review REVERSED says that the operator has given
+        the round back in its own books; nothing is sent, ours follow, and it stays while a call of the round is under way.
+        Idempotent on (round_id, verdict); a verdict is final, and who wants a kept round otherwise adjusts. Game may call it, so that a round that stands there stands here (R14).
         Errors: NOT_FOUND/ROUND_NOT_FOUND
         Errors: FAILED_PRECONDITION/ROUND_NOT_IN_REVIEW
         Errors: FAILED_PRECONDITION/ID_EXPIRED
@@ -352,7 +388,8 @@ class WalletServiceServicer:
 
     def GetDailyTotals(self, request, context):
         """Sums of one UTC day per currency, with a checksum over its postings. Demo is never in it. They are final a minute
-        after the day's end. A day of an archived month is FIELD_INVALID.
+        after the day's end. A day of an archived month is FIELD_INVALID, and so is one up to the last movement under such a
+        month's ids.
         Errors: INVALID_ARGUMENT/FIELD_INVALID
         Errors: INVALID_ARGUMENT/CURRENCY_UNKNOWN
         """
@@ -369,8 +406,19 @@ class WalletServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ResolveStuckCall(self, request, context):
-        """Sends a stuck call again at once (FORCE), or gives it up for a person to settle by hand (STOP). Idempotent.
+        """Sends a stuck call again at once (FORCE), gives it up for a person to settle by hand (STOP), or records that this
+        was done (SETTLE): then it is over, and no longer keeps its month from being archived. Idempotent.
         Errors: NOT_FOUND/ROUND_NOT_FOUND
+        Errors: INVALID_ARGUMENT/FIELD_INVALID, to settle a call that is not stopped, or a stake whose void is not
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExplainBooks(self, request, context):
+        """Everything that is stored here of a round, for people: verdicts, postings, calls to an operator's own wallet. Changes
+        nothing. A win stands only beside a stake that was applied (R2).
+        Errors: INVALID_ARGUMENT/FIELD_MISSING
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -388,6 +436,11 @@ def add_WalletServiceServicer_to_server(servicer, server):
                     servicer.GetAccount,
                     request_deserializer=reelmesh_dot_wallet_dot_v1_dot_wallet__pb2.GetAccountRequest.FromString,
                     response_serializer=reelmesh_dot_wallet_dot_v1_dot_wallet__pb2.GetAccountResponse.SerializeToString,
+            ),
+            'FindAccount': grpc.unary_unary_rpc_method_handler(
+                    servicer.FindAccount,
+                    request_deserializer=reelmesh_dot_wallet_dot_v1_dot_wallet__pb2.FindAccountRequest.FromString,
+                    response_serializer=reelmesh_dot_wallet_dot_v1_dot_wallet__pb2.FindAccountResponse.SerializeToString,
             ),
             'Deposit': grpc.unary_unary_rpc_method_handler(
                     servicer.Deposit,
@@ -433,6 +486,11 @@ def add_WalletServiceServicer_to_server(servicer, server):
                     servicer.RollbackBet,
                     request_deserializer=reelmesh_dot_wallet_dot_v1_dot_wallet__pb2.RollbackBetRequest.FromString,
                     response_serializer=reelmesh_dot_wallet_dot_v1_dot_wallet__pb2.RollbackBetResponse.SerializeToString,
+            ),
+            'ReportOpenRounds': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReportOpenRounds,
+                    request_deserializer=reelmesh_dot_wallet_dot_v1_dot_wallet__pb2.ReportOpenRoundsRequest.FromString,
+                    response_serializer=reelmesh_dot_wallet_dot_v1_dot_wallet__pb2.ReportOpenRoundsResponse.SerializeToString,
             ),
             'Adjust': grpc.unary_unary_rpc_method_handler(
                     servicer.Adjust,
@@ -488,6 +546,11 @@ def add_WalletServiceServicer_to_server(servicer, server):
                     servicer.ResolveStuckCall,
                     request_deserializer=reelmesh_dot_wallet_dot_v1_dot_wallet__pb2.ResolveStuckCallRequest.FromString,
                     response_serializer=reelmesh_dot_wallet_dot_v1_dot_wallet__pb2.ResolveStuckCallResponse.SerializeToString,
+            ),
+            'ExplainBooks': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExplainBooks,
+                    request_deserializer=reelmesh_dot_wallet_dot_v1_dot_wallet__pb2.ExplainBooksRequest.FromString,
+                    response_serializer=reelmesh_dot_wallet_dot_v1_dot_wallet__pb2.ExplainBooksResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -545,6 +608,33 @@ class WalletService:
             '/reelmesh.wallet.v1.WalletService/GetAccount',
             reelmesh_dot_wallet_dot_v1_dot_wallet__pb2.GetAccountRequest.SerializeToString,
             reelmesh_dot_wallet_dot_v1_dot_wallet__pb2.GetAccountResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FindAccount(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/reelmesh.wallet.v1.WalletService/FindAccount',
+            reelmesh_dot_wallet_dot_v1_dot_wallet__pb2.FindAccountRequest.SerializeToString,
+            reelmesh_dot_wallet_dot_v1_dot_wallet__pb2.FindAccountResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -788,6 +878,33 @@ class WalletService:
             '/reelmesh.wallet.v1.WalletService/RollbackBet',
             reelmesh_dot_wallet_dot_v1_dot_wallet__pb2.RollbackBetRequest.SerializeToString,
             reelmesh_dot_wallet_dot_v1_dot_wallet__pb2.RollbackBetResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReportOpenRounds(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/reelmesh.wallet.v1.WalletService/ReportOpenRounds',
+            reelmesh_dot_wallet_dot_v1_dot_wallet__pb2.ReportOpenRoundsRequest.SerializeToString,
+            reelmesh_dot_wallet_dot_v1_dot_wallet__pb2.ReportOpenRoundsResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -1085,6 +1202,33 @@ class WalletService:
             '/reelmesh.wallet.v1.WalletService/ResolveStuckCall',
             reelmesh_dot_wallet_dot_v1_dot_wallet__pb2.ResolveStuckCallRequest.SerializeToString,
             reelmesh_dot_wallet_dot_v1_dot_wallet__pb2.ResolveStuckCallResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExplainBooks(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/reelmesh.wallet.v1.WalletService/ExplainBooks',
+            reelmesh_dot_wallet_dot_v1_dot_wallet__pb2.ExplainBooksRequest.SerializeToString,
+            reelmesh_dot_wallet_dot_v1_dot_wallet__pb2.ExplainBooksResponse.FromString,
             options,
             channel_credentials,
             insecure,

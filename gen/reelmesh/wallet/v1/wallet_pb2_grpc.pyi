@@ -42,6 +42,12 @@ class WalletServiceStub:
     """Returns an account with its balance, and the derived house balance when the account is a house one.
     Errors: NOT_FOUND/ACCOUNT_NOT_FOUND
     """
+    FindAccount: _grpc.UnaryUnaryMultiCallable[_wallet_pb2.FindAccountRequest, _wallet_pb2.FindAccountResponse]
+    """Finds the account of (operator, player, currency, kind), and opens none.
+    Errors: NOT_FOUND/ACCOUNT_NOT_FOUND
+    Errors: INVALID_ARGUMENT/FIELD_MISSING
+    Errors: INVALID_ARGUMENT/CURRENCY_UNKNOWN
+    """
     Deposit: _grpc.UnaryUnaryMultiCallable[_wallet_pb2.DepositRequest, _wallet_pb2.DepositResponse]
     """Brings money in. Idempotent on (operator_id, request_id): a replay returns the stored transfer.
     Errors: INVALID_ARGUMENT/AMOUNT_NOT_POSITIVE
@@ -89,8 +95,8 @@ class WalletServiceStub:
     """
     RollbackRound: _grpc.UnaryUnaryMultiCallable[_wallet_pb2.RollbackRoundRequest, _wallet_pb2.RollbackRoundResponse]
     """Gives a whole round back: payout first, then stake; an unknown round gets a tombstone. When the win was
-    already spent nothing moves, the round is put in review and the answer is NEEDS_REVIEW; asking again may
-    succeed, and ends the review. A round that a review let stand answers its last movement, APPLIED.
+    already spent, or paid by an operator's own wallet, nothing moves, the round is put in review and the answer is
+    NEEDS_REVIEW; asking again may succeed, and ends the review. A round that a review let stand answers its last movement, APPLIED.
     Idempotent on round_id. Only game may call it.
     Errors: INVALID_ARGUMENT/FIELD_INVALID
     Errors: ALREADY_EXISTS/ID_REUSED
@@ -104,6 +110,12 @@ class WalletServiceStub:
     Errors: INVALID_ARGUMENT/FIELD_INVALID
     Errors: ALREADY_EXISTS/ID_REUSED
     Errors: FAILED_PRECONDITION/ID_EXPIRED
+    """
+    ReportOpenRounds: _grpc.UnaryUnaryMultiCallable[_wallet_pb2.ReportOpenRoundsRequest, _wallet_pb2.ReportOpenRoundsResponse]
+    """Game says that its rounds under smaller ids are over: it will pay none of them any more. Until then the month of a
+    stake without payout is not archived (R8): the wallet cannot tell a lost round, which needs none, from one whose
+    payout is to come. Never goes back. Only game may call it.
+    Errors: INVALID_ARGUMENT/FIELD_INVALID
     """
     Adjust: _grpc.UnaryUnaryMultiCallable[_wallet_pb2.AdjustRequest, _wallet_pb2.AdjustResponse]
     """Corrects a balance by an operator's decision, up or down, with who and why. Idempotent on
@@ -129,8 +141,9 @@ class WalletServiceStub:
     """
     ResolveReview: _grpc.UnaryUnaryMultiCallable[_wallet_pb2.ResolveReviewRequest, _wallet_pb2.ResolveReviewResponse]
     """Ends a review by an operator's verdict: SETTLED keeps the win, REVERSED tries the rollback again, and the review
-    stays while the balance still does not cover it. Idempotent on (round_id, verdict); a verdict is final, and who
-    wants a kept round otherwise adjusts. Game may call it, so that a round that stands there stands here (R14).
+    stays while the balance still does not cover it. Of an external review REVERSED says that the operator has given
+    the round back in its own books; nothing is sent, ours follow, and it stays while a call of the round is under way.
+    Idempotent on (round_id, verdict); a verdict is final, and who wants a kept round otherwise adjusts. Game may call it, so that a round that stands there stands here (R14).
     Errors: NOT_FOUND/ROUND_NOT_FOUND
     Errors: FAILED_PRECONDITION/ROUND_NOT_IN_REVIEW
     Errors: FAILED_PRECONDITION/ID_EXPIRED
@@ -156,7 +169,8 @@ class WalletServiceStub:
     """
     GetDailyTotals: _grpc.UnaryUnaryMultiCallable[_wallet_pb2.GetDailyTotalsRequest, _wallet_pb2.GetDailyTotalsResponse]
     """Sums of one UTC day per currency, with a checksum over its postings. Demo is never in it. They are final a minute
-    after the day's end. A day of an archived month is FIELD_INVALID.
+    after the day's end. A day of an archived month is FIELD_INVALID, and so is one up to the last movement under such a
+    month's ids.
     Errors: INVALID_ARGUMENT/FIELD_INVALID
     Errors: INVALID_ARGUMENT/CURRENCY_UNKNOWN
     """
@@ -165,8 +179,15 @@ class WalletServiceStub:
     Errors: INVALID_ARGUMENT/PAGE_TOKEN_INVALID
     """
     ResolveStuckCall: _grpc.UnaryUnaryMultiCallable[_wallet_pb2.ResolveStuckCallRequest, _wallet_pb2.ResolveStuckCallResponse]
-    """Sends a stuck call again at once (FORCE), or gives it up for a person to settle by hand (STOP). Idempotent.
+    """Sends a stuck call again at once (FORCE), gives it up for a person to settle by hand (STOP), or records that this
+    was done (SETTLE): then it is over, and no longer keeps its month from being archived. Idempotent.
     Errors: NOT_FOUND/ROUND_NOT_FOUND
+    Errors: INVALID_ARGUMENT/FIELD_INVALID, to settle a call that is not stopped, or a stake whose void is not
+    """
+    ExplainBooks: _grpc.UnaryUnaryMultiCallable[_wallet_pb2.ExplainBooksRequest, _wallet_pb2.ExplainBooksResponse]
+    """Everything that is stored here of a round, for people: verdicts, postings, calls to an operator's own wallet. Changes
+    nothing. A win stands only beside a stake that was applied (R2).
+    Errors: INVALID_ARGUMENT/FIELD_MISSING
     """
 
 @_typing.type_check_only
@@ -182,6 +203,12 @@ class WalletServiceAsyncStub(WalletServiceStub):
     GetAccount: _aio.UnaryUnaryMultiCallable[_wallet_pb2.GetAccountRequest, _wallet_pb2.GetAccountResponse]  # type: ignore[assignment]
     """Returns an account with its balance, and the derived house balance when the account is a house one.
     Errors: NOT_FOUND/ACCOUNT_NOT_FOUND
+    """
+    FindAccount: _aio.UnaryUnaryMultiCallable[_wallet_pb2.FindAccountRequest, _wallet_pb2.FindAccountResponse]  # type: ignore[assignment]
+    """Finds the account of (operator, player, currency, kind), and opens none.
+    Errors: NOT_FOUND/ACCOUNT_NOT_FOUND
+    Errors: INVALID_ARGUMENT/FIELD_MISSING
+    Errors: INVALID_ARGUMENT/CURRENCY_UNKNOWN
     """
     Deposit: _aio.UnaryUnaryMultiCallable[_wallet_pb2.DepositRequest, _wallet_pb2.DepositResponse]  # type: ignore[assignment]
     """Brings money in. Idempotent on (operator_id, request_id): a replay returns the stored transfer.
@@ -230,8 +257,8 @@ class WalletServiceAsyncStub(WalletServiceStub):
     """
     RollbackRound: _aio.UnaryUnaryMultiCallable[_wallet_pb2.RollbackRoundRequest, _wallet_pb2.RollbackRoundResponse]  # type: ignore[assignment]
     """Gives a whole round back: payout first, then stake; an unknown round gets a tombstone. When the win was
-    already spent nothing moves, the round is put in review and the answer is NEEDS_REVIEW; asking again may
-    succeed, and ends the review. A round that a review let stand answers its last movement, APPLIED.
+    already spent, or paid by an operator's own wallet, nothing moves, the round is put in review and the answer is
+    NEEDS_REVIEW; asking again may succeed, and ends the review. A round that a review let stand answers its last movement, APPLIED.
     Idempotent on round_id. Only game may call it.
     Errors: INVALID_ARGUMENT/FIELD_INVALID
     Errors: ALREADY_EXISTS/ID_REUSED
@@ -245,6 +272,12 @@ class WalletServiceAsyncStub(WalletServiceStub):
     Errors: INVALID_ARGUMENT/FIELD_INVALID
     Errors: ALREADY_EXISTS/ID_REUSED
     Errors: FAILED_PRECONDITION/ID_EXPIRED
+    """
+    ReportOpenRounds: _aio.UnaryUnaryMultiCallable[_wallet_pb2.ReportOpenRoundsRequest, _wallet_pb2.ReportOpenRoundsResponse]  # type: ignore[assignment]
+    """Game says that its rounds under smaller ids are over: it will pay none of them any more. Until then the month of a
+    stake without payout is not archived (R8): the wallet cannot tell a lost round, which needs none, from one whose
+    payout is to come. Never goes back. Only game may call it.
+    Errors: INVALID_ARGUMENT/FIELD_INVALID
     """
     Adjust: _aio.UnaryUnaryMultiCallable[_wallet_pb2.AdjustRequest, _wallet_pb2.AdjustResponse]  # type: ignore[assignment]
     """Corrects a balance by an operator's decision, up or down, with who and why. Idempotent on
@@ -270,8 +303,9 @@ class WalletServiceAsyncStub(WalletServiceStub):
     """
     ResolveReview: _aio.UnaryUnaryMultiCallable[_wallet_pb2.ResolveReviewRequest, _wallet_pb2.ResolveReviewResponse]  # type: ignore[assignment]
     """Ends a review by an operator's verdict: SETTLED keeps the win, REVERSED tries the rollback again, and the review
-    stays while the balance still does not cover it. Idempotent on (round_id, verdict); a verdict is final, and who
-    wants a kept round otherwise adjusts. Game may call it, so that a round that stands there stands here (R14).
+    stays while the balance still does not cover it. Of an external review REVERSED says that the operator has given
+    the round back in its own books; nothing is sent, ours follow, and it stays while a call of the round is under way.
+    Idempotent on (round_id, verdict); a verdict is final, and who wants a kept round otherwise adjusts. Game may call it, so that a round that stands there stands here (R14).
     Errors: NOT_FOUND/ROUND_NOT_FOUND
     Errors: FAILED_PRECONDITION/ROUND_NOT_IN_REVIEW
     Errors: FAILED_PRECONDITION/ID_EXPIRED
@@ -297,7 +331,8 @@ class WalletServiceAsyncStub(WalletServiceStub):
     """
     GetDailyTotals: _aio.UnaryUnaryMultiCallable[_wallet_pb2.GetDailyTotalsRequest, _wallet_pb2.GetDailyTotalsResponse]  # type: ignore[assignment]
     """Sums of one UTC day per currency, with a checksum over its postings. Demo is never in it. They are final a minute
-    after the day's end. A day of an archived month is FIELD_INVALID.
+    after the day's end. A day of an archived month is FIELD_INVALID, and so is one up to the last movement under such a
+    month's ids.
     Errors: INVALID_ARGUMENT/FIELD_INVALID
     Errors: INVALID_ARGUMENT/CURRENCY_UNKNOWN
     """
@@ -306,8 +341,15 @@ class WalletServiceAsyncStub(WalletServiceStub):
     Errors: INVALID_ARGUMENT/PAGE_TOKEN_INVALID
     """
     ResolveStuckCall: _aio.UnaryUnaryMultiCallable[_wallet_pb2.ResolveStuckCallRequest, _wallet_pb2.ResolveStuckCallResponse]  # type: ignore[assignment]
-    """Sends a stuck call again at once (FORCE), or gives it up for a person to settle by hand (STOP). Idempotent.
+    """Sends a stuck call again at once (FORCE), gives it up for a person to settle by hand (STOP), or records that this
+    was done (SETTLE): then it is over, and no longer keeps its month from being archived. Idempotent.
     Errors: NOT_FOUND/ROUND_NOT_FOUND
+    Errors: INVALID_ARGUMENT/FIELD_INVALID, to settle a call that is not stopped, or a stake whose void is not
+    """
+    ExplainBooks: _aio.UnaryUnaryMultiCallable[_wallet_pb2.ExplainBooksRequest, _wallet_pb2.ExplainBooksResponse]  # type: ignore[assignment]
+    """Everything that is stored here of a round, for people: verdicts, postings, calls to an operator's own wallet. Changes
+    nothing. A win stands only beside a stake that was applied (R2).
+    Errors: INVALID_ARGUMENT/FIELD_MISSING
     """
 
 class WalletServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -332,6 +374,18 @@ class WalletServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_wallet_pb2.GetAccountResponse, _abc.Awaitable[_wallet_pb2.GetAccountResponse]]:
         """Returns an account with its balance, and the derived house balance when the account is a house one.
         Errors: NOT_FOUND/ACCOUNT_NOT_FOUND
+        """
+
+    @_abc_1.abstractmethod
+    def FindAccount(
+        self,
+        request: _wallet_pb2.FindAccountRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_wallet_pb2.FindAccountResponse, _abc.Awaitable[_wallet_pb2.FindAccountResponse]]:
+        """Finds the account of (operator, player, currency, kind), and opens none.
+        Errors: NOT_FOUND/ACCOUNT_NOT_FOUND
+        Errors: INVALID_ARGUMENT/FIELD_MISSING
+        Errors: INVALID_ARGUMENT/CURRENCY_UNKNOWN
         """
 
     @_abc_1.abstractmethod
@@ -428,8 +482,8 @@ class WalletServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_wallet_pb2.RollbackRoundResponse, _abc.Awaitable[_wallet_pb2.RollbackRoundResponse]]:
         """Gives a whole round back: payout first, then stake; an unknown round gets a tombstone. When the win was
-        already spent nothing moves, the round is put in review and the answer is NEEDS_REVIEW; asking again may
-        succeed, and ends the review. A round that a review let stand answers its last movement, APPLIED.
+        already spent, or paid by an operator's own wallet, nothing moves, the round is put in review and the answer is
+        NEEDS_REVIEW; asking again may succeed, and ends the review. A round that a review let stand answers its last movement, APPLIED.
         Idempotent on round_id. Only game may call it.
         Errors: INVALID_ARGUMENT/FIELD_INVALID
         Errors: ALREADY_EXISTS/ID_REUSED
@@ -449,6 +503,18 @@ class WalletServiceServicer(metaclass=_abc_1.ABCMeta):
         Errors: INVALID_ARGUMENT/FIELD_INVALID
         Errors: ALREADY_EXISTS/ID_REUSED
         Errors: FAILED_PRECONDITION/ID_EXPIRED
+        """
+
+    @_abc_1.abstractmethod
+    def ReportOpenRounds(
+        self,
+        request: _wallet_pb2.ReportOpenRoundsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_wallet_pb2.ReportOpenRoundsResponse, _abc.Awaitable[_wallet_pb2.ReportOpenRoundsResponse]]:
+        """Game says that its rounds under smaller ids are over: it will pay none of them any more. Until then the month of a
+        stake without payout is not archived (R8): the wallet cannot tell a lost round, which needs none, from one whose
+        payout is to come. Never goes back. Only game may call it.
+        Errors: INVALID_ARGUMENT/FIELD_INVALID
         """
 
     @_abc_1.abstractmethod
@@ -504,8 +570,9 @@ class WalletServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_wallet_pb2.ResolveReviewResponse, _abc.Awaitable[_wallet_pb2.ResolveReviewResponse]]:
         """Ends a review by an operator's verdict: SETTLED keeps the win, REVERSED tries the rollback again, and the review
-        stays while the balance still does not cover it. Idempotent on (round_id, verdict); a verdict is final, and who
-        wants a kept round otherwise adjusts. Game may call it, so that a round that stands there stands here (R14).
+        stays while the balance still does not cover it. Of an external review REVERSED says that the operator has given
+        the round back in its own books; nothing is sent, ours follow, and it stays while a call of the round is under way.
+        Idempotent on (round_id, verdict); a verdict is final, and who wants a kept round otherwise adjusts. Game may call it, so that a round that stands there stands here (R14).
         Errors: NOT_FOUND/ROUND_NOT_FOUND
         Errors: FAILED_PRECONDITION/ROUND_NOT_IN_REVIEW
         Errors: FAILED_PRECONDITION/ID_EXPIRED
@@ -555,7 +622,8 @@ class WalletServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_wallet_pb2.GetDailyTotalsResponse, _abc.Awaitable[_wallet_pb2.GetDailyTotalsResponse]]:
         """Sums of one UTC day per currency, with a checksum over its postings. Demo is never in it. They are final a minute
-        after the day's end. A day of an archived month is FIELD_INVALID.
+        after the day's end. A day of an archived month is FIELD_INVALID, and so is one up to the last movement under such a
+        month's ids.
         Errors: INVALID_ARGUMENT/FIELD_INVALID
         Errors: INVALID_ARGUMENT/CURRENCY_UNKNOWN
         """
@@ -576,8 +644,21 @@ class WalletServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _wallet_pb2.ResolveStuckCallRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_wallet_pb2.ResolveStuckCallResponse, _abc.Awaitable[_wallet_pb2.ResolveStuckCallResponse]]:
-        """Sends a stuck call again at once (FORCE), or gives it up for a person to settle by hand (STOP). Idempotent.
+        """Sends a stuck call again at once (FORCE), gives it up for a person to settle by hand (STOP), or records that this
+        was done (SETTLE): then it is over, and no longer keeps its month from being archived. Idempotent.
         Errors: NOT_FOUND/ROUND_NOT_FOUND
+        Errors: INVALID_ARGUMENT/FIELD_INVALID, to settle a call that is not stopped, or a stake whose void is not
+        """
+
+    @_abc_1.abstractmethod
+    def ExplainBooks(
+        self,
+        request: _wallet_pb2.ExplainBooksRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_wallet_pb2.ExplainBooksResponse, _abc.Awaitable[_wallet_pb2.ExplainBooksResponse]]:
+        """Everything that is stored here of a round, for people: verdicts, postings, calls to an operator's own wallet. Changes
+        nothing. A win stands only beside a stake that was applied (R2).
+        Errors: INVALID_ARGUMENT/FIELD_MISSING
         """
 
 def add_WalletServiceServicer_to_server(servicer: WalletServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

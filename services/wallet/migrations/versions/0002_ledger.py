@@ -4,6 +4,8 @@ from alembic import op
 
 revision = "0002"
 down_revision = "0001"
+# Why the version before loses nothing by what is taken away or held tighter here.
+contract = "no release was before it"
 
 
 def upgrade() -> None:

@@ -4,6 +4,8 @@ from alembic import op
 
 revision = "0006"
 down_revision = "0005"
+# Why the version before loses nothing by what is taken away or held tighter here.
+contract = "accounts of the version before are not external, by the default"
 
 
 def upgrade() -> None:

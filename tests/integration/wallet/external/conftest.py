@@ -2,15 +2,16 @@
 
 import tempfile
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from deploy.local.databases import Server
 from tests.databases import Databases
-from tests.integration.wallet.external.stage import Line, Stage
-from tests.integration.wallet.harness import OPERATOR, Wallet
+from tests.integration.wallet.external.stage import OLD, Line, Stage
+from tests.integration.wallet.harness import OPERATOR, Wallet, new_id
+from tests.integration.wallet.months import lay_months, month_at
 from tests.operators import Operator
 
 
@@ -41,5 +42,19 @@ async def stage(external_url: str, operator: Operator) -> AsyncIterator[Stage]:
         stage = Stage(wallet, operator, line, player_id, await wallet.open(player_id=player_id))
         yield stage
         await stage.quiet()
+        await wallet.check()
+    await client.close()
+
+
+@pytest.fixture
+async def old_stage(database: Callable[[str], str], operator: Operator) -> AsyncIterator[Stage]:
+    """A ledger that began two months ago."""
+    client = operator.client()
+    line, player_id = Line(client), new_id()
+    async with Wallet(database("wallet"), wallets={OPERATOR: line}) as wallet:
+        await lay_months(wallet.engine, first=OLD, last=month_at(1))
+        await operator.open(player_id, balance=1000)
+        yield Stage(wallet, operator, line, player_id, await wallet.open(player_id=player_id))
+        await wallet.external.drain()
         await wallet.check()
     await client.close()

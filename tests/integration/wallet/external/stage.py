@@ -11,7 +11,10 @@ from services.common import db
 from services.wallet.operator_wallet import OperatorWalletClient
 from services.wallet.records import Call, Outcome, Told, Unanswered
 from tests.integration.wallet.harness import CONTEXT, OPERATOR, Wallet
+from tests.integration.wallet.months import month_at
 from tests.operators import Operator
+
+OLD = month_at(-2)
 
 
 class Line:

@@ -9,7 +9,7 @@ from sqlalchemy import text
 
 from services.common import db, fields
 from services.common.errors import DomainError
-from services.wallet import external
+from services.wallet import stuck, watches
 from services.wallet.records import CallStep, Outcome, Unanswered
 from tests.integration.wallet.external.stage import Stage, at_once
 from tests.integration.wallet.harness import (
@@ -93,6 +93,9 @@ async def test_stuck_calls_come_in_pages_and_only_to_their_operator(stage: Stage
         if not token:
             break
     assert sorted(seen) == sorted(rounds)
+    # Tried once, and one of them stopped.
+    await stage.resolve(seen[0], PAYOUT_CALL, STOP)
+    assert [one.value for one in await watches.reviews(stage.wallet.engine).read()][2] == 1
     other = wallet_pb2.ListStuckCallsRequest(operator_id="other")
     assert not (await stage.wallet.handlers.ListStuckCalls(other, CONTEXT)).calls
     with pytest.raises(DomainError, match="PAGE_TOKEN_INVALID"):
@@ -104,7 +107,8 @@ async def test_stuck_calls_come_in_pages_and_only_to_their_operator(stage: Stage
     with pytest.raises(DomainError, match="ROUND_NOT_FOUND"):
         await stage.wallet.handlers.ResolveStuckCall(resolve, CONTEXT)
     stage.line.cut_before.clear()
-    assert await stage.due() == 5
+    assert await stage.due() == 4
+    await stage.resolve(seen[0], PAYOUT_CALL, FORCE)
 
 
 async def test_two_replicas_do_not_send_one_due_call_both(stage: Stage, external_url: str) -> None:
@@ -253,7 +257,7 @@ async def test_a_payout_that_is_answered_three_times_at_once_is_recorded_once(
     await stage.quiet()
     stage.line.cut_before.clear()
     async with stage.wallet.engine.connect() as conn:
-        call = await external.get_call(conn, operator_id=OPERATOR, round_id=round_id, step=CallStep.PAYOUT)
+        call = await stuck.get_call(conn, operator_id=OPERATOR, round_id=round_id, step=CallStep.PAYOUT)
     barrier = asyncio.Barrier(3)
 
     async def answered() -> None:

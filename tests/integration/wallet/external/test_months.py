@@ -1,37 +1,18 @@
 """A month that is closed while an operator's wallet is about to be asked about one of its rounds."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
 
+from services.archiving.dropping import ArchiveError
 from services.common.errors import DomainError
 from services.wallet import archive, archive_store, external_books
-from services.wallet.archive import ArchiveError
 from tests.integration.wallet.barrier import until_waiting
-from tests.integration.wallet.external.stage import Line, Stage
-from tests.integration.wallet.harness import OPERATOR, Wallet, new_id
-from tests.integration.wallet.months import find_month, ids_in, lay_months, month_at
-from tests.operators import Operator
+from tests.integration.wallet.external.stage import OLD, Stage
+from tests.integration.wallet.months import find_month, ids_in
 
 pytestmark = pytest.mark.tool("openssl")
-
-OLD = month_at(-2)
-
-
-@pytest.fixture
-async def old_stage(database: Callable[[str], str], operator: Operator) -> AsyncIterator[Stage]:
-    """A ledger that began two months ago."""
-    client = operator.client()
-    line, player_id = Line(client), new_id()
-    async with Wallet(database("wallet"), wallets={OPERATOR: line}) as wallet:
-        await lay_months(wallet.engine, first=OLD, last=month_at(1))
-        await operator.open(player_id, balance=1000)
-        yield Stage(wallet, operator, line, player_id, await wallet.open(player_id=player_id))
-        await wallet.external.drain()
-        await wallet.check()
-    await client.close()
 
 
 async def test_a_call_that_is_being_written_keeps_its_month_open(

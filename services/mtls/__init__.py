@@ -1,0 +1,1 @@
+"""Mutual TLS between services, with certificates that are renewed while they serve; stands alone."""

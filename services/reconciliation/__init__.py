@@ -1,0 +1,1 @@
+"""Wallet, rounds and events held against each other: `make reconcile`. It serves nobody."""

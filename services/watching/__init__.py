@@ -1,0 +1,1 @@
+"""What databases say now and then, as gauges (docs/alerts.md)."""
