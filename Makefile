@@ -108,15 +108,15 @@ test-long: $(STAMP) ## the long forms
 	$(PYTEST) -m long
 
 statement-csv: $(STAMP) ## a player's statement as CSV: PLAYER=ada CURRENCY=EUR, or ACCOUNT=6; OPERATOR=dev START= END= OUTPUT=
-	@$(WALLET_URL) $(BIN)/python -m services.wallet.export statement --operator "$(or $(OPERATOR),dev)" \
+	@$(WALLET_URL) $(BIN)/python -m services.wallet.reads.export statement --operator "$(or $(OPERATOR),dev)" \
 		--account "$(ACCOUNT)" --player "$(PLAYER)" --currency "$(CURRENCY)" --start "$(START)" --end "$(END)" $(if $(OUTPUT),--output "$(OUTPUT)")
 
 day-csv: $(STAMP) ## an operator's day as CSV, with its checksum: DAY=2026-11-30 OPERATOR=dev OUTPUT=
-	@$(WALLET_URL) $(BIN)/python -m services.wallet.export day --operator "$(or $(OPERATOR),dev)" --day "$(DAY)" \
+	@$(WALLET_URL) $(BIN)/python -m services.wallet.reads.export day --operator "$(or $(OPERATOR),dev)" --day "$(DAY)" \
 		$(if $(OUTPUT),--output "$(OUTPUT)")
 
 day-totals: $(STAMP) ## an operator's day in sums per currency, as CSV: DAY=2026-11-30 OPERATOR=dev OUTPUT=
-	@$(WALLET_URL) $(BIN)/python -m services.wallet.export totals --operator "$(or $(OPERATOR),dev)" --day "$(DAY)" \
+	@$(WALLET_URL) $(BIN)/python -m services.wallet.reads.export totals --operator "$(or $(OPERATOR),dev)" --day "$(DAY)" \
 		$(if $(OUTPUT),--output "$(OUTPUT)")
 
 # Its certificate and its token, once, and the file that names it to the wallet (docs/external_wallet.md).
@@ -234,7 +234,7 @@ replay: $(STAMP) ## a stored round derived again from its draw log and compared:
 		$(addprefix --keys-file ,$(wildcard .reelmesh/keys.json)) $(if $(DRAW_HASH),--draw-hash "$(DRAW_HASH)")
 
 retention: $(STAMP) ## the wallet's months; archives old ones into DIRECTORY=... all but KEEP_MONTHS=13
-	@$(WALLET_URL) $(BIN)/python -m services.wallet.retention \
+	@$(WALLET_URL) $(BIN)/python -m services.wallet.months.retention \
 		$(if $(DIRECTORY),archive "$(DIRECTORY)" --keep-months "$(KEEP_MONTHS)",list)
 
 .PHONY: alerts dashboards

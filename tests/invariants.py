@@ -10,7 +10,8 @@ from typing import NamedTuple
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.wallet import audit_sql, auditor
+from services.wallet.audit import auditor
+from services.wallet.audit import sql as audit_sql
 
 
 class Verdict(NamedTuple):

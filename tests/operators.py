@@ -18,7 +18,7 @@ from sqlalchemy.pool import NullPool
 
 from deploy.local.databases import Server
 from deploy.local.ports import free_ports
-from services.wallet.operator_wallet import OperatorWalletClient
+from services.wallet.external.operator_wallet import OperatorWalletClient
 from tests.tools import require_tool
 
 TOKEN = "token-of-the-tests"

@@ -7,11 +7,14 @@ from reelmesh.wallet.v1 import wallet_pb2_grpc
 
 from services.common.outbox import Relay
 from services.common.service import Runtime, run
-from services.wallet import auditor, counters, currencies, months, operator_wallet, watches
-from services.wallet.auditor import Auditor
+from services.wallet import counters, currencies, watches
+from services.wallet.audit import auditor
+from services.wallet.audit.auditor import Auditor
 from services.wallet.config import Config
-from services.wallet.external import ExternalRounds
+from services.wallet.external import operator_wallet
+from services.wallet.external.rounds import ExternalRounds
 from services.wallet.handlers import Handlers
+from services.wallet.months import keeping
 from services.wallet.outbox_events import to_events
 from services.watching import database
 
@@ -43,8 +46,8 @@ async def compose(runtime: Runtime[Config]) -> None:
     )
     runtime.background(
         "months",
-        lambda stop: months.keep_ahead(
-            runtime.engine, handlers.kept, interval_ms=months.INTERVAL_MS, stop=stop
+        lambda stop: keeping.keep_ahead(
+            runtime.engine, handlers.kept, interval_ms=keeping.INTERVAL_MS, stop=stop
         ),
     )
     runtime.background("auditor", audit.run)

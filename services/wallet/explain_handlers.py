@@ -8,8 +8,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.common import db, fields
 from services.common.times import timestamp
-from services.wallet import explain_store, messages, reads_messages, review_store, statements_store, store
+from services.wallet import explain_store, messages, review_store, store
 from services.wallet.explain_store import BookedCall, BookedStep
+from services.wallet.reads import messages as reads_messages
+from services.wallet.reads import store as reads_store
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -26,12 +28,12 @@ class ExplainHandlers(wallet_pb2_grpc.WalletServiceServicer):
         operator_id = fields.require_text(request.operator_id, "operator_id")
         round_id = fields.require_uuid(request.round_id, "round_id")
         async with db.transaction(self._engine, "wallet.explain_round") as conn:
-            await statements_store.begin_snapshot(conn)
+            await reads_store.begin_snapshot(conn)
             moment = await explain_store.find_moment(conn, round_id=str(round_id))
             steps = await explain_store.list_steps(conn, round_id=str(round_id))
             reversal = await explain_store.find_reversal(conn, round_id=str(round_id))
             calls = await explain_store.list_calls(conn, round_id=str(round_id))
-            postings = await statements_store.list_postings(conn, transaction_id=round_id)
+            postings = await reads_store.list_postings(conn, transaction_id=round_id)
             review = await review_store.find_review(conn, round_id=str(round_id))
             account_ids = [step.account_id for step in steps] + [call.account_id for call in calls]
             account = await store.find_account(conn, account_id=account_ids[0]) if account_ids else None

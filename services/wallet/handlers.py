@@ -12,14 +12,16 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from services.common import db, fields, items, telemetry
 from services.common.batching import Batcher
 from services.common.errors import DomainError
-from services.wallet import external_books, ledger, messages, months, seal, transfers
+from services.wallet import ledger, messages, seal, transfers
 from services.wallet.errors import SealInvalid
 from services.wallet.explain_handlers import ExplainHandlers
-from services.wallet.external import ExternalRounds
-from services.wallet.external_handlers import ExternalHandlers
+from services.wallet.external import books
+from services.wallet.external.handlers import ExternalHandlers
+from services.wallet.external.rounds import ExternalRounds
+from services.wallet.months import keeping
 from services.wallet.notes import note
 from services.wallet.operator_handlers import OperatorHandlers
-from services.wallet.reads_handlers import ReadsHandlers
+from services.wallet.reads.handlers import ReadsHandlers
 from services.wallet.records import Account, External, Item, Settlement
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -38,7 +40,7 @@ class Handlers(OperatorHandlers, ReadsHandlers, ExplainHandlers, ExternalHandler
         self._engine = engine
         self._external = external or ExternalRounds(engine, {})
         self._seal_key = seal_key
-        self.kept = months.Kept()
+        self.kept = keeping.Kept()
         # One writer for settles and voids: both are verdicts on the same keys, so they share statement and
         # order. Deposits, withdrawals and rollbacks are rare and take the account's lock themselves.
         self._batcher: Batcher[Item, Settlement | External] = Batcher(
@@ -151,7 +153,7 @@ class Handlers(OperatorHandlers, ReadsHandlers, ExplainHandlers, ExternalHandler
         round_id = fields.require_uuid_text(request.round_id, "round_id")
         self.kept.require(round_id)
         async with db.transaction(self._engine, "wallet.get_settlements") as conn:
-            rows = await external_books.show(conn, await ledger.list_settlements(conn, round_id=round_id))
+            rows = await books.show(conn, await ledger.list_settlements(conn, round_id=round_id))
         if not rows:
             # Unknown, or archived since this process looked.
             await self.kept.refresh(self._engine)

@@ -9,8 +9,9 @@ from sqlalchemy.sql.elements import TextClause
 
 from services.common import db, telemetry
 from services.common.errors import CurrencyMismatch, DomainError, IdReused, Unavailable
-from services.wallet import months, review_store, sql, store
+from services.wallet import review_store, sql, store
 from services.wallet.errors import AccountNotFound, IdExpired, LedgerHalted, StakeUnknown
+from services.wallet.months import keeping
 from services.wallet.records import (
     Account,
     External,
@@ -71,7 +72,7 @@ async def _refuse_outside(
 
     Handlers refuse such ids before they come here, but by months that may have changed since.
     """
-    kept = months.Kept()
+    kept = keeping.Kept()
     await kept.refresh(engine)
     refusals = {}
     for i in waiting:
@@ -179,7 +180,7 @@ async def reverse_round(
     if account.balance_minor < missing_minor:
         opened = await review_store.open_review(conn, order, missing_minor=missing_minor)
         # Only now: whoever closes the month waits for us from here on, or we have waited for it.
-        await months.require_unexpired(conn, order.round_id, "round_id")
+        await keeping.require_unexpired(conn, order.round_id, "round_id")
         return replace(
             stake,
             status=Status.NEEDS_REVIEW,

@@ -9,8 +9,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from services.common import db, fields, telemetry
 from services.common.batching import Batcher
-from services.wallet import archive_store, freezes, ledger, messages, months, review_store, reviews, transfers
-from services.wallet.external import ExternalRounds
+from services.wallet import freezes, ledger, messages, review_store, reviews, transfers
+from services.wallet.external.rounds import ExternalRounds
+from services.wallet.months import keeping
+from services.wallet.months import store as months_store
 from services.wallet.notes import note
 from services.wallet.records import (
     External,
@@ -35,7 +37,7 @@ class OperatorHandlers(wallet_pb2_grpc.WalletServiceServicer):
     _engine: AsyncEngine
     _batcher: Batcher[Item, Settlement | External]
     _external: ExternalRounds
-    kept: months.Kept
+    kept: keeping.Kept
 
     async def RollbackRound(
         self, request: wallet_pb2.RollbackRoundRequest, context: Context
@@ -57,7 +59,7 @@ class OperatorHandlers(wallet_pb2_grpc.WalletServiceServicer):
     ) -> wallet_pb2.ReportOpenRoundsResponse:
         round_id_low = fields.require_uuid_text(request.round_id_low, "round_id_low")
         async with db.transaction(self._engine, "wallet.report_open_rounds") as conn:
-            kept = await archive_store.raise_round_low(conn, round_id_low=round_id_low)
+            kept = await months_store.raise_round_low(conn, round_id_low=round_id_low)
         return wallet_pb2.ReportOpenRoundsResponse(round_id_low=kept)
 
     async def Adjust(self, request: wallet_pb2.AdjustRequest, context: Context) -> wallet_pb2.AdjustResponse:

@@ -92,7 +92,7 @@ class Item(NamedTuple):
 
 
 class External(NamedTuple):
-    """No answer: an operator's own wallet keeps the account's money, so external.py has the word."""
+    """No answer: an operator's own wallet keeps the account's money, so external/rounds.py has the word."""
 
     item: Item
 
@@ -381,7 +381,7 @@ class Unanswered(Exception):
 
 
 class OperatorWallet(Protocol):
-    """An operator's own wallet: operator_wallet.py speaks its contract, rules know only this.
+    """An operator's own wallet: external/operator_wallet.py speaks its contract, rules know only this.
 
     Errors of every call: Unanswered.
     """

@@ -3,8 +3,10 @@
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.elements import TextClause
 
-from services.wallet import external_reviews, ledger, months, review_store, sql, store
+from services.wallet import ledger, review_store, sql, store
 from services.wallet.errors import RoundNotFound, RoundNotInReview
+from services.wallet.external import reviews as external_reviews
+from services.wallet.months import keeping
 from services.wallet.records import RollbackOrder, Settlement, Verdict
 
 
@@ -23,12 +25,12 @@ async def resolve(
 
     SETTLED is final: a later rollback leaves the round as it is, and who wants it otherwise adjusts. REVERSED
     tries the rollback again: NEEDS_REVIEW when the balance still does not cover it. Where an operator's own
-    wallet has paid, REVERSED says that the operator has given it back by hand (external_reviews.py).
+    wallet has paid, REVERSED says that the operator has given it back by hand (external/reviews.py).
     Errors: ROUND_NOT_FOUND, for rounds of other operators too; ROUND_NOT_IN_REVIEW; ID_EXPIRED.
     """
     known = await store.list_settlements(conn, round_id=round_id)
     if not known:
-        await months.require_unexpired(conn, round_id, "round_id")
+        await keeping.require_unexpired(conn, round_id, "round_id")
         raise RoundNotFound()
     account = await store.lock_account(conn, account_id=known[0].account_id, statement=lock)
     if account is None or account.operator_id != operator_id:

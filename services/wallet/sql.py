@@ -6,8 +6,8 @@ from sqlalchemy import text
 # input: `rn` makes "one item per account" a property of the SQL: of two, the update would apply just one.
 # locked: in account order, as everything that locks accounts, so there is no deadlock. After a wait a locking
 #   read returns the newest row, so no verdict is made on a stale balance. Not where an operator's own wallet
-#   keeps the money (external.py).
-# judged: while the books are broken no stake is judged (auditor.py). A payout asks for its stake; without one
+#   keeps the money (external/).
+# judged: while the books are broken no stake is judged (audit/). A payout asks for its stake; without one
 #   there is no verdict. (Not whether the stake was given back: its rollback left a tombstone on the payout's
 #   key.) A void of a round that an operator's wallet is asked for by another account has none either: its
 #   tombstone would stand where the operator's answer belongs.

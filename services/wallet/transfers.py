@@ -5,7 +5,7 @@ from sqlalchemy.sql.elements import TextClause
 
 from services.common.errors import CurrencyMismatch, DomainError, FieldInvalid, IdReused
 from services.common.fields import AMOUNT_MINOR_MAX, uuid7
-from services.wallet import currencies, months, sql, store
+from services.wallet import currencies, sql, store
 from services.wallet.errors import (
     AccountFrozen,
     AccountNotFound,
@@ -15,6 +15,7 @@ from services.wallet.errors import (
     LedgerHalted,
     RoundNotFound,
 )
+from services.wallet.months import keeping
 from services.wallet.records import Account, Kind, Transfer, TransferOrder, TransferType, Type
 
 
@@ -113,7 +114,7 @@ async def transfer(
     if order.round_id and not await store.has_round(
         conn, account_id=order.account_id, round_id=order.round_id
     ):
-        await months.require_unexpired(conn, order.round_id, "round_id")
+        await keeping.require_unexpired(conn, order.round_id, "round_id")
         raise RoundNotFound()
     if order.type is TransferType.WITHDRAWAL and await store.is_halted(conn):
         raise LedgerHalted()

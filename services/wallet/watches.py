@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from services.common import telemetry_names as names
-from services.wallet import external_store, review_store
+from services.wallet import review_store
+from services.wallet.external import store as external_store
 from services.watching.watch import Reading, Watch
 
 

@@ -189,4 +189,4 @@ def test_no_service_opens_a_channel_past_the_guarded_one() -> None:
         for path in (ROOT / "services").rglob("*.py")
         if opened.search(path.read_text())
     }
-    assert places == {"common/client.py", "mtls/channel.py", "wallet/operator_wallet.py"}
+    assert places == {"common/client.py", "mtls/channel.py", "wallet/external/operator_wallet.py"}

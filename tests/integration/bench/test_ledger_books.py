@@ -6,7 +6,8 @@ from collections.abc import Callable
 import psycopg
 
 from bench import ledger_rounds
-from services.wallet import auditor, ledger
+from services.wallet import ledger
+from services.wallet.audit import auditor
 from services.wallet.records import Settlement, Status
 from tests.integration.wallet.harness import Wallet
 

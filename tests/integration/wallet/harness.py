@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from services.common import db
 from services.common.fields import uuid7
 from services.wallet import seal, transfers
-from services.wallet.external import ExternalRounds
+from services.wallet.external.rounds import ExternalRounds
 from services.wallet.handlers import Context, Handlers
 from services.wallet.records import Item, Kind, OperatorWallet, Step, TransferOrder, TransferType
 from tests import invariants

@@ -8,8 +8,9 @@ from pathlib import Path
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.wallet import archive, archive_store
-from services.wallet.archive_store import TABLES, Month
+from services.wallet.months import archive
+from services.wallet.months import store as months_store
+from services.wallet.months.store import TABLES, Month
 from tests.integration.wallet.harness import Wallet
 
 
@@ -50,7 +51,7 @@ def ids_in(month: date) -> Callable[[], str]:
 async def lay_months(engine: AsyncEngine, *, first: date, last: date) -> None:
     """Gives a fresh ledger a partition for each of these months, instead of those of its migration."""
     async with engine.begin() as conn:
-        for month in await archive_store.list_months(conn):
+        for month in await months_store.list_months(conn):
             for table in TABLES:
                 await conn.execute(text(f"drop table {table}_{month.suffix}"))
         await conn.execute(text("delete from ledger_month where archive_time is null"))
@@ -66,7 +67,7 @@ async def lay_months(engine: AsyncEngine, *, first: date, last: date) -> None:
 async def find_month(engine: AsyncEngine, month: date) -> Month:
     """A month as the wallet sees it."""
     async with engine.connect() as conn:
-        [found] = [found for found in await archive_store.list_months(conn) if found.month == month]
+        [found] = [found for found in await months_store.list_months(conn) if found.month == month]
         return found
 
 

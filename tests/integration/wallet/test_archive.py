@@ -15,7 +15,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from services.archiving import archive_files
 from services.archiving.dropping import ArchiveError
 from services.common.errors import DomainError
-from services.wallet import archive, archive_store, counters, statements, store
+from services.wallet import counters, store
+from services.wallet.months import archive
+from services.wallet.months import store as months_store
+from services.wallet.reads import statements
 from services.wallet.records import Item, Step, TransferOrder, TransferType
 from tests import invariants
 from tests.integration.wallet.harness import CONTEXT, GIVE_BACK, NEEDS_REVIEW, OPERATOR, PAYOUT, STAKE, Wallet
@@ -215,7 +218,7 @@ async def test_the_month_that_runs_cannot_be_archived(old_wallet: Wallet, tmp_pa
 
 async def test_two_commands_do_not_run_at_once(old_wallet: Wallet, tmp_path: Path) -> None:
     async with old_wallet.engine.connect() as conn:
-        assert await archive_store.lock_archive(conn)
+        assert await months_store.lock_archive(conn)
         with pytest.raises(ArchiveError, match="another archive command"):
             await run(old_wallet, tmp_path)
         await conn.invalidate()

@@ -9,7 +9,8 @@ import pytest
 from reelmesh.wallet.v1 import wallet_pb2
 
 from services.common.errors import DomainError
-from services.wallet import export, statements, statements_store
+from services.wallet.reads import export, statements
+from services.wallet.reads import store as reads_store
 from tests.integration.wallet.harness import CONTEXT, OPERATOR, Wallet
 from tests.integration.wallet.months import NEXT, OLD, ids_in, run
 from tests.integration.wallet.reading import move_times
@@ -68,7 +69,7 @@ async def test_a_month_in_which_nothing_moved_takes_no_other_day_with_it(
     await old_wallet.void(account_id, ids_in(OLD)())
     await run(old_wallet, tmp_path)
     async with old_wallet.engine.connect() as conn:
-        assert await statements_store.get_archived_end(conn) == NEXT
+        assert await reads_store.get_archived_end(conn) == NEXT
 
 
 async def test_a_day_that_is_being_summed_keeps_its_month(old_wallet: Wallet, tmp_path: Path) -> None:
@@ -83,7 +84,7 @@ async def test_a_day_that_is_being_summed_keeps_its_month(old_wallet: Wallet, tm
         async with asyncio.timeout(10):
             while not archiving.done() and not await wallet.scalar(waits):
                 pass
-        [totals] = await statements_store.list_daily_totals(
+        [totals] = await reads_store.list_daily_totals(
             conn, operator_id=OPERATOR, start_time=start_time, end_time=end_time, currency_code=""
         )
         assert totals.stake_minor == 100

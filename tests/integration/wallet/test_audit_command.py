@@ -9,8 +9,8 @@ from collections.abc import Callable
 import pytest
 from sqlalchemy import text
 
-from services.wallet import auditor
-from services.wallet.auditor import Auditor
+from services.wallet.audit import auditor
+from services.wallet.audit.auditor import Auditor
 from tests.integration.wallet.harness import Wallet, settle_request
 
 

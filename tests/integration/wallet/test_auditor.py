@@ -15,8 +15,9 @@ from sqlalchemy import text
 from services.common.errors import DomainError
 from services.common.fields import uuid7
 from services.common.outbox import Relay
-from services.wallet import auditor, counters, sql, transfers
-from services.wallet.auditor import Auditor
+from services.wallet import counters, sql, transfers
+from services.wallet.audit import auditor
+from services.wallet.audit.auditor import Auditor
 from services.wallet.outbox_events import to_events
 from services.wallet.records import TransferOrder, TransferType
 from tests.integration.wallet.harness import (
@@ -94,7 +95,7 @@ async def test_while_the_books_are_broken_only_stakes_and_withdrawals_are_refuse
 
         await wallet.deposit(other_id, 5)
         await break_books(wallet, other_id)
-        with caplog.at_level(logging.ERROR, "services.wallet.auditor"):
+        with caplog.at_level(logging.ERROR, "services.wallet.audit.auditor"):
             await wallet.auditor.run_once()
         assert CHAINS in await wallet.breaks()
         assert any(

@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from services.wallet import archive, auditor, sql
+from services.wallet import sql
+from services.wallet.audit import auditor
+from services.wallet.months import archive
 from tests.integration.wallet.auditor_mutants import CHAINS, MUTANTS, SUMS, Mutant, bets
 from tests.integration.wallet.harness import Wallet
 from tests.integration.wallet.months import ids_in, lay_months, month_at

@@ -7,7 +7,8 @@ import psycopg
 import pytest
 from sqlalchemy import text
 
-from services.wallet import auditor, sql
+from services.wallet import sql
+from services.wallet.audit import auditor
 from tests.databases import Databases
 from tests.integration.wallet.auditor_mutants import (
     MUTANTS,

@@ -17,7 +17,7 @@ from sqlalchemy import text
 
 from services.common import db
 from services.common.errors import DomainError
-from services.wallet import export, statements
+from services.wallet.reads import export, statements
 from tests.integration.wallet.harness import CONTEXT, DEMO, PAYOUT, STAKE, Wallet, money, new_id
 from tests.integration.wallet.reading import adjust, at, balance, move_times, totals
 

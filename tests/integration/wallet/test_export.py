@@ -1,4 +1,4 @@
-"""The files that python -m services.wallet.export writes."""
+"""The files that python -m services.wallet.reads.export writes."""
 
 import asyncio
 import csv
@@ -12,7 +12,7 @@ from uuid import UUID
 
 import pytest
 
-from services.wallet import export
+from services.wallet.reads import export
 from services.wallet.records import Movement, MovementType
 from tests.integration.wallet.harness import PAYOUT, STAKE, Wallet, new_id
 from tests.integration.wallet.reading import adjust, at, move_times, statement, totals
@@ -31,7 +31,7 @@ async def run(url: str, *arguments: str) -> Ended:
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
-        "services.wallet.export",
+        "services.wallet.reads.export",
         *arguments,
         env=os.environ | {"REELMESH_WALLET_DATABASE_URL": url, "PYTHONPATH": os.pathsep.join(sys.path)},
         stdout=asyncio.subprocess.PIPE,

@@ -8,7 +8,9 @@ from reelmesh.type.v1 import error_pb2
 from reelmesh.wallet.v1 import wallet_pb2
 
 from services.common.errors import DomainError
-from services.wallet import archive, archive_store, ledger, months
+from services.wallet import ledger
+from services.wallet.months import archive, keeping
+from services.wallet.months import store as months_store
 from services.wallet.records import RollbackOrder
 from tests.integration.wallet.harness import (
     APPLIED,
@@ -35,7 +37,7 @@ async def old_wallet(database: Callable[[str], str]) -> AsyncIterator[Wallet]:
 
 async def add_months(wallet: Wallet, months_ahead: int) -> int:
     async with wallet.engine.begin() as conn:
-        return await archive_store.add_months(conn, months_ahead=months_ahead)
+        return await months_store.add_months(conn, months_ahead=months_ahead)
 
 
 async def partition_of(wallet: Wallet, round_id: str) -> str:
@@ -184,10 +186,10 @@ async def test_nothing_is_done_in_a_closed_month_whatever_a_replica_believes(old
 
 async def test_the_job_makes_the_months_ahead_once_however_many_run(old_wallet: Wallet) -> None:
     wallet, stop = old_wallet, asyncio.Event()
-    kept = [months.Kept() for _ in range(4)]
+    kept = [keeping.Kept() for _ in range(4)]
     newest = id_at(ms_of(month_at(2)))
     jobs = [
-        asyncio.create_task(months.keep_ahead(wallet.engine, one, interval_ms=10, stop=stop)) for one in kept
+        asyncio.create_task(keeping.keep_ahead(wallet.engine, one, interval_ms=10, stop=stop)) for one in kept
     ]
     query = "select count(*) from ledger_month where month = :month"
     async with asyncio.timeout(10):
@@ -199,7 +201,7 @@ async def test_the_job_makes_the_months_ahead_once_however_many_run(old_wallet: 
         one.require(newest)
         with pytest.raises(DomainError, match="FIELD_INVALID"):
             one.require(id_at(ms_of(month_at(3))))
-    assert await months.add_ahead(wallet.engine) == 0
+    assert await keeping.add_ahead(wallet.engine) == 0
 
 
 async def test_months_are_made_while_rounds_are_played(old_wallet: Wallet) -> None:

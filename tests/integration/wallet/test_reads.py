@@ -12,7 +12,9 @@ from sqlalchemy.sql.elements import TextClause
 
 from services.common import db
 from services.common.errors import DomainError
-from services.wallet import sql, statements, statements_store
+from services.wallet import sql
+from services.wallet.reads import statements
+from services.wallet.reads import store as reads_store
 from services.wallet.records import Movement
 from tests.integration.wallet.barrier import until_waiting
 from tests.integration.wallet.harness import (
@@ -348,14 +350,14 @@ async def test_without_the_lock_it_changes_afterwards(wallet: Wallet) -> None:
 
 async def torn(history: History, patch: pytest.MonkeyPatch) -> int:
     """What a round's movements and postings differ by, when it is given back while they are read."""
-    wallet, list_steps = history.wallet, statements_store.list_steps
+    wallet, list_steps = history.wallet, reads_store.list_steps
 
     async def list_steps_then_roll_back(conn: AsyncConnection, **key: Any) -> list[Movement]:
         steps = await list_steps(conn, **key)
         await wallet.roll_back(history.account_id, history.choice_id)
         return steps
 
-    patch.setattr(statements_store, "list_steps", list_steps_then_roll_back)
+    patch.setattr(reads_store, "list_steps", list_steps_then_roll_back)
     found = await transactions(wallet, transaction_id=history.choice_id)
     moved = sum(step.amount.amount_minor for step in found.transactions)
     posted = sum(p.amount.amount_minor for p in found.postings if p.account_id == history.account_id)
@@ -372,7 +374,7 @@ async def test_without_a_snapshot_they_are_not(history: History, monkeypatch: py
     async def begin_nothing(conn: AsyncConnection) -> None:
         pass
 
-    monkeypatch.setattr(statements_store, "begin_snapshot", begin_nothing)
+    monkeypatch.setattr(reads_store, "begin_snapshot", begin_nothing)
     assert await torn(history, monkeypatch) == 30
 
 

@@ -11,7 +11,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.sql.elements import TextClause
 
 from services.common import db
-from services.wallet import statements, statements_sql, statements_store
+from services.wallet.reads import sql as reads_sql
+from services.wallet.reads import statements
+from services.wallet.reads import store as reads_store
 from services.wallet.records import MovementType, StatementQuery
 from tests.databases import Databases
 from tests.integration.wallet.harness import OPERATOR
@@ -104,7 +106,7 @@ async def test_a_page_of_a_statement_reads_a_page_of_rows_in_the_order_of_its_in
     engine: AsyncEngine,
 ) -> None:
     async with engine.connect() as conn:
-        found = await read(conn, statements_sql.LIST_MOVEMENTS, **page())
+        found = await read(conn, reads_sql.LIST_MOVEMENTS, **page())
         assert "Merge Append" in found.kinds and not {"Sort", "Incremental Sort"} & found.kinds
         assert found.rows <= 50 + 2
 
@@ -112,13 +114,13 @@ async def test_a_page_of_a_statement_reads_a_page_of_rows_in_the_order_of_its_in
 async def test_without_its_index_it_reads_much_more(engine: AsyncEngine) -> None:
     async with engine.connect() as conn:
         await conn.exec_driver_sql("drop index settlement_statement")
-        assert (await read(conn, statements_sql.LIST_MOVEMENTS, **page())).rows >= ROUNDS
+        assert (await read(conn, reads_sql.LIST_MOVEMENTS, **page())).rows >= ROUNDS
         await conn.rollback()
 
 
 async def test_a_statement_of_deposits_does_not_look_through_the_rounds(engine: AsyncEngine) -> None:
     async with engine.connect() as conn:
-        found = await read(conn, statements_sql.LIST_MOVEMENTS, **page(account_id=6, types="{5,6}"))
+        found = await read(conn, reads_sql.LIST_MOVEMENTS, **page(account_id=6, types="{5,6}"))
         assert found.rows == 1
 
 
@@ -139,12 +141,12 @@ async def test_a_time_is_found_without_looking_through_the_account(engine: Async
             return []
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(statements_store, "list_movements", list_movements)
+            patch.setattr(reads_store, "list_movements", list_movements)
             await statements.list_movements(conn, query, version_before=None, rows_max=PAGE_ROWS)
-        found = await read(conn, statements_sql.LIST_MOVEMENTS, **asked | {"types": ALL_TYPES})
+        found = await read(conn, reads_sql.LIST_MOVEMENTS, **asked | {"types": ALL_TYPES})
         assert 4 <= found.rows <= ROUNDS_OF_ACCOUNT * 3 / 22
         steps = await read(
-            conn, statements_sql.FIND_VERSION, account_id=20, time=query.start_time, margin=timedelta()
+            conn, reads_sql.FIND_VERSION, account_id=20, time=query.start_time, margin=timedelta()
         )
         # Every step of the search looks at one row of each table, and returns the lowest.
         assert steps.rows <= 1 + 3 * (ROUNDS_OF_ACCOUNT.bit_length() + 1)
@@ -159,12 +161,12 @@ async def test_a_day_is_read_by_its_time(engine: AsyncEngine) -> None:
             "currency_code": "",
         }
         rounds = timedelta(hours=1) / BETWEEN_ROUNDS
-        found = await read(conn, statements_sql.DAILY_TOTALS, **day)
+        found = await read(conn, reads_sql.DAILY_TOTALS, **day)
         # Each round, its one or two postings, and what else is on the pages that the index names.
         assert rounds * 2 < found.rows < ROUNDS / 4
         for index in ("settlement_time", "settlement_statement"):
             await conn.exec_driver_sql(f"drop index {index}")
-        assert (await read(conn, statements_sql.DAILY_TOTALS, **day)).rows > ROUNDS
+        assert (await read(conn, reads_sql.DAILY_TOTALS, **day)).rows > ROUNDS
         await conn.rollback()
 
 
@@ -173,7 +175,7 @@ async def test_a_transaction_is_read_by_its_id(engine: AsyncEngine) -> None:
         round_id = (
             await conn.exec_driver_sql("select round_id from settlement limit 1 offset 777")
         ).scalar_one()
-        for statement in (statements_sql.LIST_STEPS, statements_sql.LIST_POSTINGS):
+        for statement in (reads_sql.LIST_STEPS, reads_sql.LIST_POSTINGS):
             assert 1 <= (await read(conn, statement, transaction_id=round_id)).rows <= 3
 
 
@@ -183,7 +185,7 @@ async def test_a_day_is_written_in_constant_memory(engine: AsyncEngine) -> None:
         count, peak = 0, 0
         tracemalloc.start()
         try:
-            async for _ in statements_store.stream_day(
+            async for _ in reads_store.stream_day(
                 conn, operator_id=OPERATOR, start_time=start_time, end_time=end_time, currency_code=""
             ):
                 count += 1

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from services.archiving.dropping import ArchiveError
-from services.wallet import retention
+from services.wallet.months import retention
 from tests import invariants
 from tests.integration.wallet.harness import Wallet
 from tests.integration.wallet.months import NEXT, OLD, find_month, lay_months, month_at
@@ -51,7 +51,7 @@ class Command:
         if fail:
             environment |= {"REELMESH_FAIL": fail, "REELMESH_FAIL_MARK": str(self.mark)}
         return subprocess.Popen(
-            [sys.executable, "-m", "services.wallet.retention", *arguments],
+            [sys.executable, "-m", "services.wallet.months.retention", *arguments],
             env=environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

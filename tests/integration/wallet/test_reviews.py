@@ -10,7 +10,8 @@ from reelmesh.wallet.v1 import wallet_pb2
 
 from services.archiving.dropping import ArchiveError
 from services.common.errors import DomainError
-from services.wallet import archive, review_store, watches
+from services.wallet import review_store, watches
+from services.wallet.months import archive
 from tests.integration.wallet.barrier import until_waiting
 from tests.integration.wallet.harness import (
     APPLIED,

@@ -13,7 +13,9 @@ from sqlalchemy import text
 from sqlalchemy.sql.elements import TextClause
 
 from services.common.errors import DomainError
-from services.wallet import sql, statements, statements_sql
+from services.wallet import sql
+from services.wallet.reads import sql as reads_sql
+from services.wallet.reads import statements
 from services.wallet.records import MovementType, StatementQuery
 from tests.integration.wallet.barrier import until_waiting
 from tests.integration.wallet.harness import CONTEXT, OPERATOR, PAYOUT, STAKE, Wallet, new_id
@@ -33,7 +35,7 @@ from tests.integration.wallet.test_model import REPEATABLE, SEQUENCES, Call, Pla
 # What a page begins with is what the one before ended with.
 WITH_LAST_ROW_AGAIN = mutant(
     ("account_version < cast(:version_before", "account_version <= cast(:version_before"),
-    of=statements_sql.LIST_MOVEMENTS,
+    of=reads_sql.LIST_MOVEMENTS,
 )
 # Pages counted from the top, which moves, as an offset does; right as long as nothing moves.
 FROM_THE_TOP = mutant(
@@ -42,7 +44,7 @@ FROM_THE_TOP = mutant(
         "account_version < cast(:version_before as bigint) - 9"
         " + (select version from account where account_id = cast(:account_id as bigint))",
     ),
-    of=statements_sql.LIST_MOVEMENTS,
+    of=reads_sql.LIST_MOVEMENTS,
 )
 
 
@@ -183,7 +185,7 @@ async def test_with_another_cursor_rows_come_twice(
     wallet: Wallet, monkeypatch: pytest.MonkeyPatch, statement_: TextClause
 ) -> None:
     account_id = await played(wallet)
-    monkeypatch.setattr(statements_sql, "LIST_MOVEMENTS", statement_)
+    monkeypatch.setattr(reads_sql, "LIST_MOVEMENTS", statement_)
     found: list[int] = []
     with pytest.raises(AssertionError, match="twice"):
         async for page in pages(wallet, account_id, page_size=2):

@@ -8,7 +8,7 @@ import pytest
 from reelmesh.external_wallet.v1 import external_wallet_pb2, external_wallet_pb2_grpc
 from reelmesh.type.v1 import money_pb2
 
-from services.wallet import operator_wallet
+from services.wallet.external import operator_wallet
 from services.wallet.records import Call, CallState, CallStep, Step, Unanswered
 
 

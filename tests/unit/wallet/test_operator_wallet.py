@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from services.wallet.operator_wallet import load
+from services.wallet.external.operator_wallet import load
 
 TOKEN = "a-token-nobody-may-read"
 GOOD = {"operator_id": "acme", "target": "wallet.example:443", "token_env": "ACME_TOKEN"}

@@ -8,7 +8,7 @@ from reelmesh.wallet.v1 import wallet_pb2
 
 from services.common.errors import DomainError
 from services.common.fields import encode_page_token
-from services.wallet import reads_messages
+from services.wallet.reads import messages as reads_messages
 from services.wallet.records import MovementType, StatementQuery
 
 QUERY = StatementQuery(operator_id="acme", account_id=2, start_time=None, end_time=None, types=())

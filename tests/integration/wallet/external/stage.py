@@ -8,7 +8,7 @@ from reelmesh.wallet.v1 import wallet_pb2
 from sqlalchemy import text
 
 from services.common import db
-from services.wallet.operator_wallet import OperatorWalletClient
+from services.wallet.external.operator_wallet import OperatorWalletClient
 from services.wallet.records import Call, Outcome, Told, Unanswered
 from tests.integration.wallet.harness import CONTEXT, OPERATOR, Wallet
 from tests.integration.wallet.months import month_at

@@ -5,7 +5,7 @@ from reelmesh.wallet.v1 import wallet_pb2
 
 from services.archiving.dropping import ArchiveError
 from services.common.errors import DomainError
-from services.wallet import archive
+from services.wallet.months import archive
 from tests.integration.wallet.external.stage import OLD, Stage, at_once
 from tests.integration.wallet.harness import APPLIED, NEEDS_REVIEW, REVERSED, STAKE, VOID, new_id
 from tests.integration.wallet.months import find_month, ids_in

@@ -9,7 +9,8 @@ from sqlalchemy import text
 
 from services.common import db, fields
 from services.common.errors import DomainError
-from services.wallet import stuck, watches
+from services.wallet import watches
+from services.wallet.external import stuck
 from services.wallet.records import CallStep, Outcome, Unanswered
 from tests.integration.wallet.external.stage import Stage, at_once
 from tests.integration.wallet.harness import (

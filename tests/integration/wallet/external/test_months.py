@@ -7,7 +7,9 @@ import pytest
 
 from services.archiving.dropping import ArchiveError
 from services.common.errors import DomainError
-from services.wallet import archive, archive_store, external_books
+from services.wallet.external import books
+from services.wallet.months import archive
+from services.wallet.months import store as months_store
 from tests.integration.wallet.barrier import until_waiting
 from tests.integration.wallet.external.stage import OLD, Stage
 from tests.integration.wallet.months import find_month, ids_in
@@ -18,7 +20,7 @@ pytestmark = pytest.mark.tool("openssl")
 async def test_a_call_that_is_being_written_keeps_its_month_open(
     old_stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    written, commit, insert_call = asyncio.Event(), asyncio.Event(), external_books.insert_call
+    written, commit, insert_call = asyncio.Event(), asyncio.Event(), books.insert_call
 
     async def slowly(*args: Any, **kwargs: Any) -> Any:
         call = await insert_call(*args, **kwargs)
@@ -26,7 +28,7 @@ async def test_a_call_that_is_being_written_keeps_its_month_open(
         await commit.wait()
         return call
 
-    monkeypatch.setattr("services.wallet.external.insert_call", slowly)
+    monkeypatch.setattr("services.wallet.external.rounds.insert_call", slowly)
     old_stage.line.cut_after.add("stake")
     engine, round_id = old_stage.wallet.engine, ids_in(OLD)()
     settling = asyncio.create_task(old_stage.settle(round_id=round_id, stake=100))
@@ -47,7 +49,7 @@ async def test_a_call_that_is_being_written_keeps_its_month_open(
 async def test_no_call_is_made_for_a_month_that_was_closed_meanwhile(
     old_stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    looked, close, list_unfinished = asyncio.Event(), asyncio.Event(), archive_store.list_unfinished
+    looked, close, list_unfinished = asyncio.Event(), asyncio.Event(), months_store.list_unfinished
 
     async def slowly(*args: Any) -> Any:
         found = await list_unfinished(*args)
@@ -55,7 +57,7 @@ async def test_no_call_is_made_for_a_month_that_was_closed_meanwhile(
         await close.wait()
         return found
 
-    monkeypatch.setattr(archive_store, "list_unfinished", slowly)
+    monkeypatch.setattr(months_store, "list_unfinished", slowly)
     engine = old_stage.wallet.engine
     closing = asyncio.create_task(archive.close_month(engine, await find_month(engine, OLD)))
     await looked.wait()

@@ -10,7 +10,7 @@ from sqlalchemy import text
 
 from services.common import db
 from services.common.errors import DomainError
-from services.wallet.operator_wallet import OperatorWalletClient
+from services.wallet.external.operator_wallet import OperatorWalletClient
 from tests.integration.wallet.external.stage import Stage, at_once
 from tests.integration.wallet.harness import (
     APPLIED,

@@ -17,7 +17,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.common.errors import DomainError, FieldInvalid, IdReused
 from services.common.fields import uuid7
-from services.wallet import external_store, ledger, months, review_store, store
+from services.wallet import ledger, review_store, store
+from services.wallet.external import store as external_store
+from services.wallet.months import keeping
 from services.wallet.records import (
     Account,
     Call,
@@ -223,7 +225,7 @@ async def insert_call(
         raise IdReused(request_id=item.round_id)
     # Only now: whoever closes the round's month waits for us from here on, or we have waited for it. A stake
     # that the operator took for a closed month could never be recorded.
-    await months.require_unexpired(conn, item.round_id, "round_id")
+    await keeping.require_unexpired(conn, item.round_id, "round_id")
     calls = await external_store.list_calls(conn, round_id=item.round_id)
     return next(call for call in calls if call.step is step)
 

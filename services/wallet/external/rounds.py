@@ -15,9 +15,11 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.common import db
 from services.common.errors import CurrencyMismatch, DomainError, IdReused, Unavailable
-from services.wallet import external_books, external_reviews, external_store, ledger, store
+from services.wallet import ledger, store
 from services.wallet.errors import AccountNotFound, LedgerHalted, StakeUnknown
-from services.wallet.external_books import find_settled, insert_call, item_of, lock_round
+from services.wallet.external import books, reviews
+from services.wallet.external import store as external_store
+from services.wallet.external.books import find_settled, insert_call, item_of, lock_round
 from services.wallet.records import (
     Account,
     Call,
@@ -135,7 +137,7 @@ class ExternalRounds:
             calls = await external_store.take_due(
                 conn,
                 operator_id=operator_id,
-                wait_s=external_books.WAIT_S / 2,
+                wait_s=books.WAIT_S / 2,
                 wait_s_max=WAIT_S_MAX,
                 rows_max=CALLS_AT_ONCE,
             )
@@ -253,7 +255,7 @@ class ExternalRounds:
             if CallStep.PAYOUT in round_.calls or (void is not None and void.state is not CallState.SENT):
                 if order is None or stake is None:
                     return _undecided(item, round_.account)
-                return await external_reviews.open_review(conn, round_, stake, order)
+                return await reviews.open_review(conn, round_, stake, order)
             if void is not None:
                 raise Unavailable()  # it is sent until it is answered
             call = await insert_call(
@@ -294,7 +296,7 @@ class ExternalRounds:
     async def _record(self, call: Call, told: Told) -> Settlement | None:
         """What was decided about the round; None when the answer does not decide it."""
         async with db.transaction(self._engine, "wallet.external_record") as conn:
-            payout = await external_books.record(conn, call, told)
+            payout = await books.record(conn, call, told)
             settled = None
             if call.step is not CallStep.PAYOUT:
                 settled = await find_settled(conn, item_of(call))

@@ -20,8 +20,8 @@ from sqlalchemy.exc import OperationalError
 
 from services.common import db
 from services.common.config import database_url
-from services.wallet import auditor
-from services.wallet.auditor import Break, Finding
+from services.wallet.audit import auditor
+from services.wallet.audit.auditor import Break, Finding
 
 _RESUME = (
     "Stakes and withdrawals wait. Put the books right, then: "

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.wallet import external_books, external_store
 from services.wallet.errors import RoundNotFound
-from services.wallet.external_store import CallAction
+from services.wallet.external import books, store
+from services.wallet.external.store import CallAction
 from services.wallet.records import Call, CallStep
 
 
@@ -14,12 +14,12 @@ async def list_stuck(
     conn: AsyncConnection, *, operator_id: str, after: tuple[int, str, int] | None, rows_max: int
 ) -> Sequence[Call]:
     """An operator's calls that are not answered; `after`: attempts, round_id and step of the last one."""
-    return await external_store.list_stuck(conn, operator_id=operator_id, after=after, rows_max=rows_max)
+    return await store.list_stuck(conn, operator_id=operator_id, after=after, rows_max=rows_max)
 
 
 async def get_call(conn: AsyncConnection, *, operator_id: str, round_id: str, step: CallStep) -> Call:
     """A call of this operator. Errors: ROUND_NOT_FOUND."""
-    for call in await external_store.list_calls(conn, round_id=round_id):
+    for call in await store.list_calls(conn, round_id=round_id):
         if (call.operator_id, call.step) == (operator_id, step):
             return call
     raise RoundNotFound(round_id=round_id)
@@ -43,11 +43,11 @@ async def resolve(
     # The call's answer, recorded at the same time, wins: nothing here touches one that is done.
     match action:
         case CallAction.FORCE:
-            changed = await external_store.force_call(conn, call, wait_s=external_books.WAIT_S)
+            changed = await store.force_call(conn, call, wait_s=books.WAIT_S)
         case CallAction.STOP:
-            changed = await external_store.stop_call(conn, call, last_error=call.last_error)
+            changed = await store.stop_call(conn, call, last_error=call.last_error)
         case CallAction.SETTLE:
-            changed = await external_books.settle_by_hand(conn, call)
+            changed = await books.settle_by_hand(conn, call)
     if changed:
-        await external_store.insert_action(conn, call, action=action, actor=actor, reason=reason)
+        await store.insert_action(conn, call, action=action, actor=actor, reason=reason)
     return await get_call(conn, operator_id=operator_id, round_id=round_id, step=step)

@@ -1,4 +1,4 @@
-"""The SQL of accounts whose money an operator's own wallet keeps; external_store.py calls it."""
+"""The SQL of accounts whose money an operator's own wallet keeps; store.py calls it."""
 
 from sqlalchemy import text
 

@@ -8,7 +8,8 @@ from typing import Any
 from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.wallet import external_sql, store
+from services.wallet import store
+from services.wallet.external import sql
 from services.wallet.records import (
     Call,
     CallState,
@@ -34,13 +35,13 @@ async def settle(
 ) -> bool:
     """Stores an item with the operator's verdict on its stake, and carries it out. False: key taken."""
     verdict = {"status": int(status), "refusal": int(refusal)}
-    row = (await conn.execute(external_sql.SETTLE, store.settle_parameters([item]) | verdict)).one()
+    row = (await conn.execute(sql.SETTLE, store.settle_parameters([item]) | verdict)).one()
     return row[0] is not None
 
 
 async def list_calls(conn: AsyncConnection, *, round_id: str) -> list[Call]:
     """The calls of a round: stake, payout, void."""
-    rows = await conn.execute(external_sql.LIST_CALLS, {"round_id": uuid.UUID(round_id)})
+    rows = await conn.execute(sql.LIST_CALLS, {"round_id": uuid.UUID(round_id)})
     return [_call(row) for row in rows]
 
 
@@ -62,7 +63,7 @@ async def insert_call(
 ) -> bool:
     """Writes a call that is about to be made, to be due again in `wait_s`. False: there is one."""
     result = await conn.execute(
-        external_sql.INSERT_CALL,
+        sql.INSERT_CALL,
         {
             "round_id": uuid.UUID(round_id),
             "step": int(step),
@@ -83,7 +84,7 @@ async def insert_call(
 
 async def send_again(conn: AsyncConnection, call: Call) -> None:
     """Counts one more attempt."""
-    await conn.execute(external_sql.SEND_AGAIN, _key(call))
+    await conn.execute(sql.SEND_AGAIN, _key(call))
 
 
 async def take_due(
@@ -91,7 +92,7 @@ async def take_due(
 ) -> list[Call]:
     """Payouts and voids that are to be sent again now; each is due next after `wait_s` times 2^attempts."""
     rows = await conn.execute(
-        external_sql.TAKE_DUE,
+        sql.TAKE_DUE,
         {"operator_id": operator_id, "wait_s": wait_s, "wait_s_max": wait_s_max, "rows_max": rows_max},
     )
     return [_call(row) for row in rows]
@@ -99,7 +100,7 @@ async def take_due(
 
 async def record_error(conn: AsyncConnection, call: Call, *, last_error: str) -> None:
     """What the last attempt ended with."""
-    await conn.execute(external_sql.RECORD_ERROR, {**_key(call), "last_error": last_error})
+    await conn.execute(sql.RECORD_ERROR, {**_key(call), "last_error": last_error})
 
 
 async def finish_call(
@@ -112,7 +113,7 @@ async def finish_call(
 ) -> None:
     """The call was answered; without a balance by a person."""
     await conn.execute(
-        external_sql.FINISH_CALL,
+        sql.FINISH_CALL,
         {
             **_key(call),
             "outcome": int(outcome),
@@ -124,13 +125,13 @@ async def finish_call(
 
 async def stop_call(conn: AsyncConnection, call: Call, *, last_error: str) -> bool:
     """The call is sent no more until a person forces it. False: it was answered, or stopped before."""
-    result = await conn.execute(external_sql.STOP_CALL, {**_key(call), "last_error": last_error})
+    result = await conn.execute(sql.STOP_CALL, {**_key(call), "last_error": last_error})
     return result.rowcount == 1
 
 
 async def force_call(conn: AsyncConnection, call: Call, *, wait_s: float) -> bool:
     """The call is sent now, a stopped one too, and due again in `wait_s`. False: it was answered."""
-    result = await conn.execute(external_sql.FORCE_CALL, {**_key(call), "wait_s": wait_s})
+    result = await conn.execute(sql.FORCE_CALL, {**_key(call), "wait_s": wait_s})
     return result.rowcount == 1
 
 
@@ -139,7 +140,7 @@ async def insert_action(
 ) -> None:
     """Who forced, stopped or settled a call, and why."""
     await conn.execute(
-        external_sql.INSERT_ACTION, {**_key(call), "action": int(action), "actor": actor, "reason": reason}
+        sql.INSERT_ACTION, {**_key(call), "action": int(action), "actor": actor, "reason": reason}
     )
 
 
@@ -149,7 +150,7 @@ async def list_stuck(
     """Calls that are not done, most attempts first; `after` is (attempts, round_id, step) of the last one."""
     attempts, round_id, step = after or (None, None, None)
     rows = await conn.execute(
-        external_sql.LIST_STUCK,
+        sql.LIST_STUCK,
         {
             "operator_id": operator_id,
             "attempts": attempts,
@@ -163,13 +164,13 @@ async def list_stuck(
 
 async def count_stuck(conn: AsyncConnection) -> int:
     """Calls of all operators that stopped, or were tried before and are not answered."""
-    calls: int = (await conn.execute(external_sql.COUNT_STUCK)).scalar_one()
+    calls: int = (await conn.execute(sql.COUNT_STUCK)).scalar_one()
     return calls
 
 
 async def list_operators(conn: AsyncConnection) -> list[str]:
     """Operators that have accounts whose money their own wallet keeps."""
-    return list((await conn.execute(external_sql.LIST_OPERATORS)).scalars())
+    return list((await conn.execute(sql.LIST_OPERATORS)).scalars())
 
 
 def _key(call: Call) -> dict[str, object]:

@@ -19,8 +19,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from services.common import db
 from services.common import telemetry_names as names
-from services.wallet import audit_sql, audit_state_sql
-from services.wallet.audit_sql import Check
+from services.wallet.audit import sql, state_sql
+from services.wallet.audit.sql import Check
 
 log = logging.getLogger(__name__)
 
@@ -90,7 +90,7 @@ class Auditor:
         """One window pass; False when a replica makes it, or made it within the interval."""
         async with db.transaction(self._engine, "wallet.audit_claim", links=()) as conn:
             values = {"lease_s": LEASE_S, "seldom_s": SELDOM_S}
-            claim = (await conn.execute(audit_state_sql.CLAIM, values)).one_or_none()
+            claim = (await conn.execute(state_sql.CLAIM, values)).one_or_none()
         told: set[str] = set()
         if claim is not None:
             found = await audit_window(self._engine, since=claim.since, seldom=claim.seldom)
@@ -98,7 +98,7 @@ class Auditor:
             async with db.transaction(self._engine, "wallet.audit_end", links=()) as conn:
                 await _store_breaks(conn, found)
                 end = {"horizon": claim.horizon, "interval_s": self._interval_s, "seldom": claim.seldom}
-                await conn.execute(audit_state_sql.MOVE_ON, end)
+                await conn.execute(state_sql.MOVE_ON, end)
         async with self._engine.connect() as conn:
             opened = {open_.invariant: open_.violations for open_ in await list_open_breaks(conn)}
         # The audit command has its own output: without this line the wallet would stop and say nothing.
@@ -114,7 +114,7 @@ class Auditor:
         """Registers reelmesh.ledger.imbalance: the violations of each invariant that nobody has resolved."""
 
         def observe(options: CallbackOptions) -> Iterable[Observation]:
-            for check in audit_sql.CHECKS:
+            for check in sql.CHECKS:
                 attributes = {names.LEDGER_INVARIANT: check.name}
                 yield Observation(self._open.get(check.name, 0), attributes)
 
@@ -124,20 +124,18 @@ class Auditor:
 async def audit_window(engine: AsyncEngine, *, since: str, seldom: bool = True) -> list[Finding]:
     """The confirmed breaks of what was written since a database time; `seldom`: by all checks."""
     checks = [
-        check
-        for check in audit_sql.CHECKS
-        if check.window is not None and (seldom or check.name != audit_sql.SELDOM)
+        check for check in sql.CHECKS if check.window is not None and (seldom or check.name != sql.SELDOM)
     ]
     async with _snapshot(engine) as conn:
         found = await _broken(conn, checks, since=since)
     if found:
         async with _snapshot(engine) as conn:
-            widened = await conn.execute(audit_state_sql.WIDEN, {"since": since, "seconds": CONFIRM_S})
+            widened = await conn.execute(state_sql.WIDEN, {"since": since, "seconds": CONFIRM_S})
             found = await _broken(conn, [finding.check for finding in found], since=widened.scalar_one())
     return found
 
 
-async def audit_whole(conn: AsyncConnection, checks: Sequence[Check] = audit_sql.CHECKS) -> list[Finding]:
+async def audit_whole(conn: AsyncConnection, checks: Sequence[Check] = sql.CHECKS) -> list[Finding]:
     """What each check finds in all that is stored, in their order."""
     return [await _find(conn, check, whole=True) for check in checks]
 
@@ -145,7 +143,7 @@ async def audit_whole(conn: AsyncConnection, checks: Sequence[Check] = audit_sql
 async def audit_everything(engine: AsyncEngine) -> tuple[list[Finding], dict[str, int]]:
     """The whole audit in one snapshot, and the rows of each table; breaks are stored like those of a pass."""
     async with _snapshot(engine) as conn:
-        rows = {row.name: row.rows for row in await conn.execute(audit_sql.COUNT_ROWS)}
+        rows = {row.name: row.rows for row in await conn.execute(sql.COUNT_ROWS)}
         findings = await audit_whole(conn)
     async with db.transaction(engine, "wallet.audit_end", links=()) as conn:
         await _store_breaks(conn, [finding for finding in findings if finding.violations])
@@ -154,12 +152,12 @@ async def audit_everything(engine: AsyncEngine) -> tuple[list[Finding], dict[str
 
 async def list_open_breaks(conn: AsyncConnection) -> list[Break]:
     """What stops the taking of stakes."""
-    return [Break(**row._asdict()) for row in await conn.execute(audit_state_sql.LIST_OPEN_BREAKS)]
+    return [Break(**row._asdict()) for row in await conn.execute(state_sql.LIST_OPEN_BREAKS)]
 
 
 async def resume(conn: AsyncConnection, *, actor: str, reason: str) -> list[Break]:
     """Resolves every open break, for the record: stakes are taken again. Returns what was resolved."""
-    rows = await conn.execute(audit_state_sql.RESOLVE_BREAKS, {"actor": actor, "reason": reason})
+    rows = await conn.execute(state_sql.RESOLVE_BREAKS, {"actor": actor, "reason": reason})
     return [Break(**row._asdict()) for row in rows]
 
 
@@ -168,8 +166,8 @@ async def _snapshot(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
     """A transaction that reads one state of the database, takes no lock and holds nobody up."""
     async with engine.connect() as conn:
         await conn.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
-        await conn.execute(audit_sql.PLAN_EACH_TIME)
-        await conn.execute(audit_sql.WITHOUT_JIT)
+        await conn.execute(sql.PLAN_EACH_TIME)
+        await conn.execute(sql.WITHOUT_JIT)
         yield conn
 
 
@@ -190,9 +188,7 @@ async def _find(conn: AsyncConnection, check: Check, *, since: str = FOREVER, wh
 async def _store_breaks(conn: AsyncConnection, found: Iterable[Finding]) -> None:
     for finding in found:
         values = {"invariant": finding.check.name, "detail": ", ".join(finding.details)}
-        stored = await conn.execute(
-            audit_state_sql.INSERT_BREAK, {**values, "violations": finding.violations}
-        )
+        stored = await conn.execute(state_sql.INSERT_BREAK, {**values, "violations": finding.violations})
         if stored.first() is not None:
             log.error(
                 "the books are broken, no stake is taken: %s: %d violations: %s",

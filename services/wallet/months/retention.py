@@ -1,4 +1,4 @@
-"""Commands for old months of the ledger: python -m services.wallet.retention list | archive
+"""Commands for old months of the ledger: python -m services.wallet.months.retention list | archive
 
 The database is REELMESH_WALLET_DATABASE_URL, a direct connection.
 """
@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from services.archiving.dropping import ArchiveError
 from services.common import db
 from services.common.config import database_url
-from services.wallet import archive, archive_store
+from services.wallet.months import archive, store
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True)
 # Two ids of 36 characters, and five columns beside them.
@@ -54,15 +54,15 @@ async def _list(engine: AsyncEngine) -> None:
     table = Table("month", "state", "ids from", "to", "table", "rows", "bytes")
     try:
         async with engine.connect() as conn:
-            for month in await archive_store.list_months(conn):
+            for month in await store.list_months(conn):
                 state = "archived" if month.archived else "closed" if month.closed else "open"
                 facts = (month.name, state, month.id_min, month.id_end)
                 if month.archived:
                     table.add_row(*facts)
                     continue
-                for name in archive_store.TABLES:
-                    rows = await archive_store.count_rows(conn, month, name)
-                    size_bytes = await archive_store.find_size_bytes(conn, month, name)
+                for name in store.TABLES:
+                    rows = await store.count_rows(conn, month, name)
+                    size_bytes = await store.find_size_bytes(conn, month, name)
                     table.add_row(*facts, name, str(rows), str(size_bytes))
     finally:
         await engine.dispose()

@@ -1,4 +1,4 @@
-"""What statements read of the wallet's database: a function per statement of statements_sql.py."""
+"""What statements read of the wallet's database: a function per statement of sql.py."""
 
 import uuid
 from collections.abc import AsyncIterator
@@ -8,7 +8,7 @@ from datetime import date, datetime, timedelta
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.common import arrays
-from services.wallet import statements_sql as sql
+from services.wallet.reads import sql
 from services.wallet.records import DailyTotals, DayPosting, Movement, MovementType, Posting
 
 # PostgreSQL's sums are decimals without a fraction.

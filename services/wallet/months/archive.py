@@ -19,8 +19,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from services.archiving import archive_files
 from services.archiving.dropping import ArchiveError, Tell, alone, drop
 from services.common import db, failpoints
-from services.wallet import archive_store, store
-from services.wallet.archive_store import TABLES, Month, Sum
+from services.wallet import store
+from services.wallet.months import store as months_store
+from services.wallet.months.store import TABLES, Month, Sum
 from services.wallet.records import Kind
 
 ACCOUNTS_PER_QUERY = 10_000
@@ -31,8 +32,8 @@ async def archive(engine: AsyncEngine, *, directory: Path, before: date, tell: T
 
     Errors: ArchiveError. The months before the one it names stay archived.
     """
-    async with alone(engine, archive_store.lock_archive) as conn:
-        months = [m for m in await archive_store.list_months(conn) if m.month < before and not m.archived]
+    async with alone(engine, months_store.lock_archive) as conn:
+        months = [m for m in await months_store.list_months(conn) if m.month < before and not m.archived]
         for month in months:
             if not month.past:
                 raise ArchiveError(f"{month.name} is not over")
@@ -52,7 +53,7 @@ async def _archive_month(engine: AsyncEngine, month: Month, directory: Path, tel
         for table in TABLES:
             manifest["files"][table] = entry = await _export(conn, month, table, directory)
             tell(f"{month.name}: {entry['rows']} rows of {table} written and read back")
-        sums = await archive_store.list_sums(conn, month)
+        sums = await months_store.list_sums(conn, month)
         if sums != await _sums_of(conn, directory / _file_name("posting")):
             raise ArchiveError(f"{directory}: the postings do not add up to what the table's do")
     manifest["sums"] = [one._asdict() | {"kind": one.kind.name} for one in sums]
@@ -65,21 +66,21 @@ async def _archive_month(engine: AsyncEngine, month: Month, directory: Path, tel
 async def close_month(engine: AsyncEngine, month: Month) -> None:
     """Expires a month's ids and keeps rows out of it; nothing of that while one of its rounds is not over."""
     async with db.transaction(engine, "wallet.close_month", links=()) as conn:
-        await archive_store.fence_month(conn, month)
-        await archive_store.lock_unfinished(conn)
+        await months_store.fence_month(conn, month)
+        await months_store.lock_unfinished(conn)
         # Behind the fence and the lock, so that nothing is begun after we looked.
-        unfinished = await archive_store.list_unfinished(conn, month)
+        unfinished = await months_store.list_unfinished(conn, month)
         if unfinished:
             rounds = "".join(f"\n  {round_id}: {why}" for round_id, why in unfinished)
             raise ArchiveError(f"{month.name} has rounds that are not over:{rounds}")
-        await archive_store.update_closed(conn, month)
+        await months_store.update_closed(conn, month)
 
 
 async def _export(conn: AsyncConnection, month: Month, table: str, directory: Path) -> dict[str, Any]:
     """Writes a partition to its file and reads it back; its entry in the manifest. Errors: ArchiveError."""
     path = directory / _file_name(table)
-    rows = await archive_store.count_rows(conn, month, table)
-    sha256 = await archive_files.write_csv(path, archive_store.copy_partition(conn, month, table))
+    rows = await months_store.count_rows(conn, month, table)
+    sha256 = await archive_files.write_csv(path, months_store.copy_partition(conn, month, table))
     await failpoints.reach("mid_archive", table)
     try:
         whole = archive_files.text_sha256(path) == sha256
@@ -119,11 +120,11 @@ async def _sums_of(conn: AsyncConnection, path: Path) -> list[Sum]:
 async def _remove(engine: AsyncEngine, month: Month, manifest: dict[str, Any]) -> None:
     """Adds a month's sums to the openings and drops its partitions. Errors: ArchiveError"""
     async with db.transaction(engine, "wallet.archive_month", links=()) as conn:
-        await archive_store.add_openings(conn, month)
-        await archive_store.update_archived(conn, month, manifest=manifest)
+        await months_store.add_openings(conn, month)
+        await months_store.update_archived(conn, month, manifest=manifest)
         # While the partitions are locked nobody settles.
         if not await drop(
-            conn, lambda wait_ms: archive_store.drop_partitions(conn, month, lock_timeout_ms=wait_ms)
+            conn, lambda wait_ms: months_store.drop_partitions(conn, month, lock_timeout_ms=wait_ms)
         ):
             raise ArchiveError(f"{month.name}: somebody reads the ledger all the time; nothing was dropped")
 

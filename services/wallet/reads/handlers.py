@@ -8,8 +8,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.common import db, fields
 from services.common.errors import FieldMissing
-from services.wallet import messages, reads_messages, statements
-from services.wallet.external import ExternalRounds
+from services.wallet import messages
+from services.wallet.external.rounds import ExternalRounds
+from services.wallet.reads import messages as reads_messages
+from services.wallet.reads import statements
 from services.wallet.records import Account, Balance
 
 Context = grpc.aio.ServicerContext[Any, Any]

@@ -1,4 +1,4 @@
-"""The texts of the SQL statements that read what moved; statements_store.py calls them. They lock nothing."""
+"""The texts of the SQL statements that read what moved; store.py calls them. They lock nothing."""
 
 from sqlalchemy import text
 

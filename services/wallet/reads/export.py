@@ -1,4 +1,4 @@
-"""Statements and days as CSV: python -m services.wallet.export statement | day
+"""Statements and days as CSV: python -m services.wallet.reads.export statement | day
 
 RFC 4180 with a header; times in UTC, amounts in minor units and as decimals. The database is
 REELMESH_WALLET_DATABASE_URL: not an argument, since the process list shows arguments.
@@ -26,8 +26,10 @@ from services.common import db
 from services.common.config import database_url
 from services.common.currencies import CURRENCIES
 from services.common.errors import DomainError
-from services.wallet import reads_messages, statements, statements_store, store
+from services.wallet import store
 from services.wallet.errors import AccountNotFound
+from services.wallet.reads import messages, statements
+from services.wallet.reads import store as reads_store
 from services.wallet.records import DailyTotals, DayPosting, Kind, Movement, MovementType
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True)
@@ -82,7 +84,7 @@ def day_command(
 
     async def write(conn: AsyncConnection, file: TextIO) -> None:
         checksums = await write_day(
-            conn, file, operator_id=operator, day=reads_messages.parse_day(day), currency_code=currency
+            conn, file, operator_id=operator, day=messages.parse_day(day), currency_code=currency
         )
         for currency_code, (count, checksum) in sorted(checksums.items()):
             print(f"{currency_code}: checksum {checksum} of {count} postings", file=sys.stderr)
@@ -103,7 +105,7 @@ def totals_command(
 
     async def write(conn: AsyncConnection, file: TextIO) -> None:
         totals = await statements.get_daily_totals(
-            conn, operator_id=operator, day=reads_messages.parse_day(day), currency_code=currency
+            conn, operator_id=operator, day=messages.parse_day(day), currency_code=currency
         )
         writer = csv.writer(file)
         *names, _ = [field.name for field in fields(DailyTotals)]
@@ -140,7 +142,7 @@ async def write_statement(
     account = await statements.get_player_account(conn, operator_id=operator_id, account_id=account_id)
     writer = csv.writer(file)
     writer.writerow([*columns(Movement), "currency_code"])
-    movements = statements_store.stream_movements(
+    movements = reads_store.stream_movements(
         conn, account_id=account_id, start_time=start_time, end_time=end_time
     )
     async for movement in movements:
@@ -159,7 +161,7 @@ async def write_day(
     writer = csv.writer(file)
     writer.writerow(columns(DayPosting))
     counts, hash_sums = Counter[str](), Counter[str]()
-    postings = statements_store.stream_day(
+    postings = reads_store.stream_day(
         conn, operator_id=operator_id, start_time=start_time, end_time=end_time, currency_code=currency_code
     )
     async for posting in postings:
@@ -176,8 +178,8 @@ async def write_day(
 
 async def _begin(conn: AsyncConnection) -> None:
     # However long it takes, and however slowly it is read: a snapshot that only reads keeps nobody waiting.
-    await statements_store.begin_snapshot(conn)
-    await statements_store.allow_time(conn, statement_ms=0, idle_ms=0)
+    await reads_store.begin_snapshot(conn)
+    await reads_store.allow_time(conn, statement_ms=0, idle_ms=0)
 
 
 def columns(row_type: type[Movement | DayPosting]) -> list[str]:

@@ -9,8 +9,11 @@ from collections.abc import Sequence
 from msgspec.structs import replace
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.wallet import external_books, external_store, months, review_store, store
-from services.wallet.external_books import Round
+from services.wallet import review_store, store
+from services.wallet.external import books
+from services.wallet.external import store as external_store
+from services.wallet.external.books import Round
+from services.wallet.months import keeping
 from services.wallet.records import (
     Call,
     CallState,
@@ -39,7 +42,7 @@ async def open_review(
     missing_minor = _won_minor(round_, stake) - stake.stake_minor
     opened = await review_store.open_review(conn, order, missing_minor=missing_minor, external=True)
     # Only now: whoever closes the month waits for us from here on, or we have waited for it.
-    await months.require_unexpired(conn, order.round_id, "round_id")
+    await keeping.require_unexpired(conn, order.round_id, "round_id")
     return _waits(round_, stake, replayed=not opened)
 
 
@@ -47,7 +50,7 @@ async def resolve(
     conn: AsyncConnection, order: RollbackOrder, review: Review, *, verdict: Verdict
 ) -> Settlement:
     """Ends a review, under the account's lock; NEEDS_REVIEW while a call of the round is under way."""
-    round_ = await external_books.lock_round(conn, Item(order.round_id, Step.VOID, order.account_id))
+    round_ = await books.lock_round(conn, Item(order.round_id, Step.VOID, order.account_id))
     stake = round_.stake
     assert stake is not None, "a review is of a round whose stake was applied"
     if review.verdict is None:
@@ -63,7 +66,7 @@ async def resolve(
             # The round is not given back, so its void will not be. A payout that was stopped is still owed.
             await _end(conn, [call for call in stopped if call.step is CallStep.VOID], Outcome.APPLIED)
         await review_store.close_review(conn, order, verdict=verdict)
-    settlements = await external_books.show(conn, await store.list_settlements(conn, round_id=order.round_id))
+    settlements = await books.show(conn, await store.list_settlements(conn, round_id=order.round_id))
     return settlements[0] if verdict is Verdict.REVERSED else settlements[-1]
 
 
@@ -72,7 +75,7 @@ async def _reverse(conn: AsyncConnection, round_: Round, stake: Settlement, orde
     sent, payout = round_.calls[CallStep.STAKE], round_.calls.get(CallStep.PAYOUT)
     won_minor = _won_minor(round_, stake)
     if won_minor and payout is not None and payout.state is CallState.DONE:
-        await external_books.transfer(conn, sent, amount_minor=won_minor)
+        await books.transfer(conn, sent, amount_minor=won_minor)
     done = await store.insert_reversal(
         conn,
         stake=stake,
@@ -83,7 +86,7 @@ async def _reverse(conn: AsyncConnection, round_: Round, stake: Settlement, orde
     )
     # It is only written under the account's lock, and an open review keeps the month from being closed.
     assert done is not None, "a round in review was not given back"
-    await external_books.transfer(conn, sent, amount_minor=-stake.stake_minor)
+    await books.transfer(conn, sent, amount_minor=-stake.stake_minor)
 
 
 async def _end(conn: AsyncConnection, calls: Sequence[Call], outcome: Outcome) -> None:

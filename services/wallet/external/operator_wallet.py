@@ -31,7 +31,7 @@ _OUTCOMES = {
     external_wallet_pb2.OUTCOME_VOID: Outcome.VOID,
 }
 _OPTIONS = [
-    # Repeating is external.py's: it counts attempts and writes down why.
+    # Repeating is rounds.py's: it counts attempts and writes down why.
     ("grpc.enable_retries", 0),
     ("grpc.enable_http_proxy", 0),
     ("grpc.keepalive_time_ms", 60_000),

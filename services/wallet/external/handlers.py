@@ -11,9 +11,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from services.common import db, fields
 from services.common.errors import PageTokenInvalid
 from services.common.times import timestamp
-from services.wallet import messages, stuck
-from services.wallet.external import ExternalRounds
-from services.wallet.external_store import CallAction
+from services.wallet import messages
+from services.wallet.external import stuck
+from services.wallet.external.rounds import ExternalRounds
+from services.wallet.external.store import CallAction
 from services.wallet.records import Call, CallState, CallStep
 
 Context = grpc.aio.ServicerContext[Any, Any]

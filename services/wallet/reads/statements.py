@@ -11,8 +11,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.elements import TextClause
 
 from services.common.errors import FieldInvalid
-from services.wallet import months, sql, statements_store, store, transfers
+from services.wallet import sql, store, transfers
 from services.wallet.errors import AccountNotFound, TransactionNotFound
+from services.wallet.months import keeping
+from services.wallet.reads import store as reads_store
 from services.wallet.records import (
     Account,
     Balance,
@@ -48,17 +50,17 @@ async def get_balance_at(
     the future, or from whose movements on some are archived.
     """
     account = await get_player_account(conn, operator_id=operator_id, account_id=account_id)
-    now = await statements_store.get_time(conn)
+    now = await reads_store.get_time(conn)
     if read_time > now:
         raise FieldInvalid(field="read_time", problem="in the future")
     if read_time > now - IN_FLIGHT_MAX:
         # Whoever moves the account now may have a time before `read_time` already: it holds the lock until it
         # is committed. Whoever comes after us has a time after `now`.
         await store.lock_account(conn, account_id=account_id, statement=lock)
-    version_before = 1 + await statements_store.find_version(
+    version_before = 1 + await reads_store.find_version(
         conn, account_id=account_id, time=read_time, margin=CLOCK_STEP_MAX
     )
-    found = await statements_store.find_balance(
+    found = await reads_store.find_balance(
         conn, account_id=account_id, time=read_time, version_before=version_before
     )
     if found is None:
@@ -78,14 +80,14 @@ async def list_movements(
     account = await get_player_account(conn, operator_id=query.operator_id, account_id=query.account_id)
     version_after, version_end = 0, account.version + 1
     if query.start_time is not None:
-        version_after = await statements_store.find_version(
+        version_after = await reads_store.find_version(
             conn, account_id=query.account_id, time=query.start_time, margin=-CLOCK_STEP_MAX
         )
     if query.end_time is not None:
-        version_end = 1 + await statements_store.find_version(
+        version_end = 1 + await reads_store.find_version(
             conn, account_id=query.account_id, time=query.end_time, margin=CLOCK_STEP_MAX
         )
-    movements = await statements_store.list_movements(
+    movements = await reads_store.list_movements(
         conn,
         account_id=account.account_id,
         version_after=version_after,
@@ -106,7 +108,7 @@ async def get_transaction(
     Errors: TRANSACTION_NOT_FOUND, also when nothing moved, and for rounds and transfers of others;
     ID_EXPIRED when it is archived.
     """
-    await statements_store.begin_snapshot(conn)
+    await reads_store.begin_snapshot(conn)
     return await _get_transaction(conn, operator_id=operator_id, transaction_id=transaction_id)
 
 
@@ -114,7 +116,7 @@ async def get_transaction_by_request(
     conn: AsyncConnection, *, operator_id: str, request_id: uuid.UUID
 ) -> tuple[str, list[Movement], list[Posting]]:
     """The same of a transfer by the operator's id. Errors: TRANSACTION_NOT_FOUND, of a refused one too."""
-    await statements_store.begin_snapshot(conn)
+    await reads_store.begin_snapshot(conn)
     transfer = await store.find_transfer(conn, operator_id=operator_id, request_id=request_id, replayed=True)
     if transfer is None:
         raise TransactionNotFound()
@@ -129,8 +131,8 @@ async def get_daily_totals(
     A day is complete when it has been over for IN_FLIGHT_MAX. Errors: FIELD_INVALID, as get_times_of.
     """
     start_time, end_time = await get_times_of(conn, day=day)
-    await statements_store.allow_time(conn, statement_ms=TOTALS_MS_MAX, idle_ms=TOTALS_MS_MAX)
-    return await statements_store.list_daily_totals(
+    await reads_store.allow_time(conn, statement_ms=TOTALS_MS_MAX, idle_ms=TOTALS_MS_MAX)
+    return await reads_store.list_daily_totals(
         conn, operator_id=operator_id, start_time=start_time, end_time=end_time, currency_code=currency_code
     )
 
@@ -141,11 +143,11 @@ async def get_times_of(conn: AsyncConnection, *, day: date) -> tuple[datetime, d
     Errors: FIELD_INVALID of a day in the future, or of which some postings may be in an archive's files.
     """
     # First: a partition that went between our look and the sum would be missing there, in any snapshot.
-    await statements_store.hold_months(conn)
-    if day < await statements_store.get_archived_end(conn):
+    await reads_store.hold_months(conn)
+    if day < await reads_store.get_archived_end(conn):
         raise FieldInvalid(field="day", problem="what moved then is archived, or some of it")
     start_time = datetime.combine(day, time(), UTC)
-    if start_time > await statements_store.get_time(conn):
+    if start_time > await reads_store.get_time(conn):
         raise FieldInvalid(field="day", problem="in the future")
     return start_time, start_time + timedelta(days=1)
 
@@ -172,12 +174,12 @@ async def get_player_account(conn: AsyncConnection, *, operator_id: str, account
 async def _get_transaction(
     conn: AsyncConnection, *, operator_id: str, transaction_id: uuid.UUID
 ) -> tuple[str, list[Movement], list[Posting]]:
-    movements = await statements_store.list_steps(conn, transaction_id=transaction_id)
+    movements = await reads_store.list_steps(conn, transaction_id=transaction_id)
     if not movements:
-        await months.require_unexpired(conn, str(transaction_id), "transaction_id")
+        await keeping.require_unexpired(conn, str(transaction_id), "transaction_id")
     # All steps of a round are of one account.
     account = await store.find_account(conn, account_id=movements[0].account_id) if movements else None
     if account is None or account.operator_id != operator_id:
         raise TransactionNotFound()
-    postings = await statements_store.list_postings(conn, transaction_id=transaction_id)
+    postings = await reads_store.list_postings(conn, transaction_id=transaction_id)
     return account.currency_code, movements, postings

@@ -6,8 +6,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from services.common import db
 from services.common.errors import FieldInvalid
-from services.wallet import archive_store
 from services.wallet.errors import IdExpired
+from services.wallet.months import store
 
 MONTHS_AHEAD = 2
 INTERVAL_MS = 60_000
@@ -25,7 +25,7 @@ class Kept:
     async def refresh(self, engine: AsyncEngine) -> None:
         """Reads the range again."""
         async with engine.connect() as conn:
-            self._id_min, self._id_end = await archive_store.find_kept(conn)
+            self._id_min, self._id_end = await store.find_kept(conn)
 
     def require(self, round_id: str) -> None:
         """That a round's id, in lower case, is one of the kept range. Errors: ID_EXPIRED, FIELD_INVALID"""
@@ -39,7 +39,7 @@ class Kept:
 
 async def require_unexpired(conn: AsyncConnection, unknown_id: str, field: str) -> None:
     """That an id of which nothing is stored is not so because it was archived. Errors: ID_EXPIRED"""
-    id_min, _ = await archive_store.find_kept(conn)
+    id_min, _ = await store.find_kept(conn)
     if unknown_id < id_min:
         raise IdExpired(field=field)
 
@@ -50,7 +50,7 @@ async def add_ahead(engine: AsyncEngine) -> int:
     Any number of replicas may do it at once. It is no trace of its own: `links=()`.
     """
     async with db.transaction(engine, "wallet.add_months", links=()) as conn:
-        return await archive_store.add_months(conn, months_ahead=MONTHS_AHEAD)
+        return await store.add_months(conn, months_ahead=MONTHS_AHEAD)
 
 
 async def keep_ahead(engine: AsyncEngine, kept: Kept, *, interval_ms: int, stop: asyncio.Event) -> None:

@@ -10,8 +10,8 @@ from reelmesh.wallet.v1 import wallet_pb2
 from services.common.errors import FieldInvalid, FieldMissing, PageTokenInvalid
 from services.common.fields import decode_page_token, require_text
 from services.common.times import datetime_of, timestamp
-from services.wallet import statements
 from services.wallet.messages import money, require_account_id
+from services.wallet.reads import statements
 from services.wallet.records import DailyTotals, Movement, MovementType, Posting, StatementQuery
 
 PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX = 100, 500
