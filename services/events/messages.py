@@ -85,7 +85,9 @@ def parse_filter(request: events_pb2.ListEventsRequest | events_pb2.SubscribeReq
     if isinstance(request, events_pb2.SubscribeRequest):
         event_types = require_event_types(request.event_types)
     else:
-        event_types = (require_text(request.event_type, "event_type"),) if request.event_type else ()
+        # A filter that no event passes would answer an empty page, which reads as "nothing happened".
+        wanted = (request.event_type,) if request.event_type else ()
+        event_types = require_event_types(wanted, "event_type")
     return EventFilter(
         operator_id=require_text(request.operator_id, "operator_id"),
         account_id=request.account_id,
@@ -96,17 +98,17 @@ def parse_filter(request: events_pb2.ListEventsRequest | events_pb2.SubscribeReq
     )
 
 
-def require_event_types(event_types: Sequence[str]) -> tuple[str, ...]:
-    """Types of events that there are, each once. Errors: FIELD_MISSING, FIELD_INVALID."""
+def require_event_types(event_types: Sequence[str], field: str = "event_types") -> tuple[str, ...]:
+    """Types of events that there are, each once; `field` names them. Errors: FIELD_MISSING, FIELD_INVALID."""
     if len(event_types) > EVENT_TYPES_MAX:
-        raise FieldInvalid(field="event_types", problem=f"more than {EVENT_TYPES_MAX}")
-    wanted = sorted({_require_event_type(event_type, "event_types") for event_type in event_types})
+        raise FieldInvalid(field=field, problem=f"more than {EVENT_TYPES_MAX}")
+    wanted = sorted({_require_event_type(event_type, field) for event_type in event_types})
     for event_type in wanted:
         # Whoever waits for a type that is never sent would wait for ever, and be told nothing.
         if event_type not in EVENT_TYPES:
             near = get_close_matches(event_type, sorted(EVENT_TYPES), n=1)
             hint = f"; did you mean {near[0]}" if near else "; docs/events.md lists them"
-            raise FieldInvalid(field="event_types", problem=f"no event has the type {event_type[:64]}{hint}")
+            raise FieldInvalid(field=field, problem=f"no event has the type {event_type[:64]}{hint}")
     return tuple(wanted)
 
 

@@ -122,6 +122,8 @@ async def test_a_page_token_belongs_to_its_query(engine: AsyncEngine) -> None:
         ({"session_id": "a"}, "FIELD_INVALID"),
         ({"round_id": "a"}, "FIELD_INVALID"),
         ({"event_type": "a\n"}, "FIELD_INVALID"),
+        ({"event_type": "wallet"}, "FIELD_INVALID"),
+        ({"event_type": "wallet.setled"}, "FIELD_INVALID"),
         ({"page_size": -1}, "FIELD_INVALID"),
     ],
 )

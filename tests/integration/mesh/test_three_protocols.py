@@ -219,6 +219,7 @@ async def webhooks(script: Script) -> None:
 async def endings(script: Script, player_id: str, token: str, won: Json) -> None:
     events = await script.ask("ListEvents", player_id=player_id, event_type="round.settled", page_size=1)
     assert events["events"][0]["round_id"] and "outcome" in events["events"][0]["payload"]
+    await script.refused("FIELD_INVALID", "ListEvents", player_id=player_id, event_type="round.setled")
     # Of another operator only what it asked itself, in vain, of the player that it named.
     strangers = (await script.ask("ListEvents", OTHER_API_KEY, player_id=player_id))["events"]
     assert {(event["operator_id"], event["payload"]["action"]) for event in strangers} == {

@@ -4,9 +4,10 @@ import re
 from pathlib import Path
 
 import pytest
+from reelmesh.events.v1 import events_pb2
 
 from services.common.errors import FieldInvalid
-from services.events.messages import require_event_types
+from services.events.messages import parse_filter, require_event_types
 from services.events.vocabulary import EVENT_TYPES
 from services.gateway.client_messages import TYPE_NAMES
 
@@ -43,4 +44,15 @@ def test_a_type_that_never_comes_is_refused_with_the_nearest() -> None:
     assert refused.value.metadata == {
         "field": "event_types",
         "problem": "no event has the type wallet.setled; did you mean wallet.settled",
+    }
+
+
+def test_a_page_of_a_type_that_never_comes_is_refused_too() -> None:
+    known = parse_filter(events_pb2.ListEventsRequest(operator_id="dev", event_type="round.open"))
+    assert known.event_types == ("round.open",)
+    with pytest.raises(FieldInvalid) as refused:
+        parse_filter(events_pb2.ListEventsRequest(operator_id="dev", event_type="round.setled"))
+    assert refused.value.metadata == {
+        "field": "event_type",
+        "problem": "no event has the type round.setled; did you mean round.settled",
     }
