@@ -36,7 +36,6 @@ TRACE_ID_KEY = "x-trace-id"
 # A message from outside; between services a batch of 200 items needs more.
 PUBLIC_MESSAGE_SIZE_BYTES_MAX = 256 * 1024
 CONCURRENT_RPCS_MAX = 10_000
-CONNECTION_AGE_MS = 120_000
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 Handle: TypeAlias = Callable[[Any, Context], Awaitable[Any]]
@@ -218,7 +217,7 @@ class Server:
         interceptor: CallInterceptor,
         health: Health,
         *,
-        connection_age_ms: int = CONNECTION_AGE_MS,
+        connection_age_ms: int,
     ) -> None:
         """Two listeners that do not listen yet."""
         listed = identity.call_graph()[service]

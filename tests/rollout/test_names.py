@@ -12,7 +12,7 @@ from services.common.client import GuardedChannel
 from services.common.errors import DomainError
 from services.common.health import Health
 from services.common.server import CallInterceptor, Server
-from tests.integration.common.toy import KEY, ToyWallet
+from tests.integration.common.toy import CONNECTION_AGE_MS, KEY, ToyWallet
 from tests.rollout.fleet import require_addresses
 from tests.rollout.names import DOMAIN, Names
 from tests.waiting import until
@@ -64,7 +64,7 @@ class Replicas:
         self.names, self.port = names, free_ports(1)[0]
         self._running: dict[str, Server] = {}
 
-    async def start(self, address: str, *, connection_age_ms: int = 120_000) -> None:
+    async def start(self, address: str, *, connection_age_ms: int = CONNECTION_AGE_MS) -> None:
         async def answer(request: object, context: object) -> wallet_pb2.GetAccountResponse:
             number = int(address.rpartition(".")[2])
             return wallet_pb2.GetAccountResponse(account=wallet_pb2.Account(account_id=number))

@@ -19,7 +19,7 @@ from deploy.local.ports import free_ports
 from services.common import identity
 from services.common.health import Health
 from services.common.server import CallInterceptor, Server
-from tests.integration.common.toy import KEY, Mesh
+from tests.integration.common.toy import CONNECTION_AGE_MS, KEY, Mesh
 from tests.otlp import Received
 
 SERVING, NOT_SERVING = 1, 2
@@ -207,7 +207,8 @@ async def test_an_open_watch_does_not_hold_the_stop(mesh: Mesh, end_watches: boo
     async def ready() -> bool:
         return True
 
-    server = Server("wallet", CallInterceptor(KEY), Health(ready, end_watches=end_watches))
+    health = Health(ready, end_watches=end_watches)
+    server = Server("wallet", CallInterceptor(KEY), health, connection_age_ms=CONNECTION_AGE_MS)
     _, port = await server.start(host="127.0.0.1", grpc_port=0, admin_port=0)
     stub: Any = health_pb2_grpc.HealthStub(mesh.raw_channel(f"127.0.0.1:{port}"))  # type: ignore[no-untyped-call]
     watch = stub.Watch(health_pb2.HealthCheckRequest(service="liveness"))

@@ -15,7 +15,7 @@ from services.common import db, identity
 from services.common.errors import CallerForbidden, CallerUnknown, IdReused, Internal, Unavailable
 from services.common.health import Health
 from services.common.server import CallInterceptor, Server, current_caller
-from tests.integration.common.toy import GET_ACCOUNT, KEY, Mesh, ok
+from tests.integration.common.toy import CONNECTION_AGE_MS, GET_ACCOUNT, KEY, Mesh, ok
 
 REQUEST = wallet_pb2.GetAccountRequest(operator_id="o")
 DSN = "postgresql://wallet:hunter2@db/wallet"
@@ -188,7 +188,7 @@ async def test_health_has_three_names_and_readiness_follows_the_database(mesh: M
             raise answer
         return bool(answer)
 
-    server = Server("wallet", CallInterceptor(KEY), Health(ready))
+    server = Server("wallet", CallInterceptor(KEY), Health(ready), connection_age_ms=CONNECTION_AGE_MS)
     _, port = await server.start(host="127.0.0.1", grpc_port=0, admin_port=0)
     stub: Any = health_pb2_grpc.HealthStub(mesh.raw_channel(f"127.0.0.1:{port}"))  # type: ignore[no-untyped-call]
 

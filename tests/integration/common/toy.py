@@ -14,6 +14,8 @@ from services.common.server import CallInterceptor, Server
 from services.mtls.certificates import Certificates
 
 KEY = "a-key-for-tests-only"
+# Longer than any test.
+CONNECTION_AGE_MS = 600_000
 GET_ACCOUNT = "/reelmesh.wallet.v1.WalletService/GetAccount"
 
 Handle = Callable[[Any, Any], Awaitable[Any]]
@@ -56,9 +58,8 @@ class Mesh:
         **guards: bool,
     ) -> tuple[Toy, str]:
         """A listening server, with certificates over mutual TLS; the toy and its target."""
-        server = Server(
-            service, CallInterceptor(KEY, mtls=certificates is not None, **guards), Health(_ready)
-        )
+        interceptor = CallInterceptor(KEY, mtls=certificates is not None, **guards)
+        server = Server(service, interceptor, Health(_ready), connection_age_ms=CONNECTION_AGE_MS)
         if certificates is not None:
             server.credentials = certificates.server_credentials(require_client=True)
         toy: Any

@@ -15,6 +15,7 @@ from services.events.feed import Feed
 from services.events.handlers import Handlers
 from services.events.vault import Vault
 from services.events.webhooks import Webhooks
+from tests.integration.common.toy import CONNECTION_AGE_MS
 
 IDENTITY_KEY = "a key of the tests, 32 characters"
 WEBHOOK_KEY = "another key of the tests"
@@ -28,7 +29,9 @@ class Served:
             return True
 
         self.health = Health(ready)
-        self.server = Server("events", CallInterceptor(IDENTITY_KEY), self.health)
+        self.server = Server(
+            "events", CallInterceptor(IDENTITY_KEY), self.health, connection_age_ms=CONNECTION_AGE_MS
+        )
         self.feed = Feed(engine, draining=self.health.draining, **options)
         webhooks = Webhooks(engine, Vault(WEBHOOK_KEY))
         self.handlers = Handlers(engine, feed=self.feed, webhooks=webhooks, development=True)

@@ -1,10 +1,12 @@
 """Settings: where they come from, and the one line a wrong one gets."""
 
-from dataclasses import dataclass
+import inspect
+from dataclasses import dataclass, fields
 
 import pytest
 
 from services.common.config import ServiceConfig, load
+from services.common.server import Server
 
 REQUIRED = {
     "REELMESH_WALLET_GRPC_PORT": "7102",
@@ -53,3 +55,10 @@ def test_a_wrong_value_exits_with_one_line_that_names_the_variable(name: str, te
 def test_secrets_do_not_show_in_the_representation() -> None:
     config = load(Config, service="wallet", environ=REQUIRED)
     assert "secret" not in repr(config) and "a-key" not in repr(config)
+
+
+def test_a_setting_has_its_default_in_one_place() -> None:
+    told = inspect.signature(Server).parameters
+    shared = told.keys() & {item.name for item in fields(ServiceConfig)}
+    assert shared == {"connection_age_ms"}
+    assert all(told[name].default is inspect.Parameter.empty for name in shared)
