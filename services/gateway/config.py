@@ -12,7 +12,7 @@ class Config(ServiceConfig):
 
     # Port of the REST API.
     rest_port: int
-    # Where a launch URL points; the code is appended as ?code=.
+    # Where a launch URL points; the code is appended as ?code=, or &code= to a query of its own.
     launch_url: str = "http://localhost:8080/play"
     # Where a trace is shown, with {trace_id} in it (Jaeger: https://.../trace/{trace_id}); empty: nowhere.
     trace_url: str = ""

@@ -5,6 +5,7 @@ import logging
 import time
 from contextlib import AbstractAsyncContextManager
 from typing import Literal, TypeAlias, cast
+from urllib.parse import urlencode, urlsplit
 
 from reelmesh.game.v1 import game_pb2
 from reelmesh.gateway.v1 import gateway_pb2
@@ -191,7 +192,7 @@ class Players:
         return gateway_pb2.CreateSessionResponse(
             session_id=created.session.session_id,
             launch_code=code,
-            launch_url=f"{self._launch_url}?code={code}" if code else "",
+            launch_url=launch_url(self._launch_url, code) if code else "",
             expire_time=created.session.expire_time,
         )
 
@@ -344,3 +345,10 @@ class Players:
         return await self._stubs.game.ListOpenRounds(
             game_pb2.ListOpenRoundsRequest(account_id=session.account_id, game_id=session.game_id)
         )
+
+
+def launch_url(client_url: str, code: str) -> str:
+    """The game client's address with the launch code behind what it asks already, which stays as it is."""
+    parts = urlsplit(client_url)
+    query = "&".join(filter(None, (parts.query, urlencode({"code": code}))))
+    return parts._replace(query=query).geturl()
