@@ -54,7 +54,7 @@ run: $(STAMP) ## start PostgreSQL and the five services here, until Ctrl-C; TLS=
 
 # Before anything is installed: without a mesh there is nothing to play against.
 .reelmesh/api_key:
-	@echo "play: no API key found: start the mesh with \`make run\` first"; exit 1
+	@echo "play: no API key found: start the mesh with \`make run\` first"; exit 2
 
 play: .reelmesh/api_key $(STAMP) ## play against the running mesh: SPINS=200 PLAYERS=8 GAME=any
 	@$(BIN)/python -m deploy.local play --spins "$(SPINS)" --players "$(PLAYERS)" --game "$(GAME)"
@@ -68,7 +68,8 @@ reconcile: $(STAMP) ## wallet, rounds and events against each other, each differ
 	@$(BIN)/python -m deploy.local reconcile --start "$(START)" --end "$(END)" --json "$(JSON)" $(OPTIONS)
 psql: $(STAMP) ## a service's database in psql, read only: SERVICE=gateway|session|wallet|game|events
 	@exec $(BIN)/python -m deploy.local psql --service "$(SERVICE)"
-# By the environment, so that any character may stand in a reason.
+# By the environment, so that any character may stand in a reason. Exit code of these two and of webhooks, which make
+# prints: 1 when it is refused, 2 when nobody answers.
 review: $(STAMP) ## list rounds in NEEDS_REVIEW of the running mesh; ROUND= VERDICT=settled|reversed|void ACTOR= REASON=
 	@$(BIN)/python -m deploy.local review --round-id "$$ROUND" --verdict "$$VERDICT" --actor "$$ACTOR" --reason "$$REASON"
 stuck: $(STAMP) ## unanswered calls to an operator's own wallet: OPERATOR=dev CALL=round/step ACTION=force|stop|settle ACTOR= REASON=

@@ -1,11 +1,14 @@
-"""Commands of the laptop runner: python -m deploy.local run | play | explain | review | stuck | ..."""
+"""Commands of the laptop runner: python -m deploy.local run | play | explain | review | stuck | ...
+
+Exit code 1: something is wrong, or was refused. 2: nobody answers.
+"""
 
 import sys
 
 import typer
 from rich.console import Console
 
-from deploy.local.errors import LocalError
+from deploy.local.errors import LocalError, NobodyAnswers
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True)
 console = Console(highlight=False)
@@ -21,7 +24,7 @@ def run_command(tls: bool = False) -> None:
 
 @app.command("play")
 def play_command(spins: str = "200", players: str = "8", game: str = "") -> None:
-    """Play against the running mesh, then show one trace."""
+    """Play against the running mesh, then show one trace. Exit code 1: it was refused, 2: nobody answers."""
     from deploy.local import reach
     from deploy.local.play import play
     from deploy.local.run import API_KEY_PATH, DIRECTORY, REST_PORT, TRACES_URL
@@ -30,7 +33,7 @@ def play_command(spins: str = "200", players: str = "8", game: str = "") -> None
     if not (spins.isdecimal() and players.isdecimal() and int(spins) and int(players)):
         raise LocalError("SPINS and PLAYERS must be numbers, 1 or more")
     if not API_KEY_PATH.exists():
-        raise LocalError("no API key found: start the mesh with `make run` first")
+        raise NobodyAnswers("no API key found: start the mesh with `make run` first")
     api_key = API_KEY_PATH.read_text().strip()
     play(
         console,
@@ -59,7 +62,7 @@ def explain_command(round_id: str = "", replay: str = "", json_path: str = "", a
         if not round_id:
             raise LocalError("which round? make explain ROUND=...")
         if not API_KEY_PATH.exists():
-            raise LocalError("no API key found: start the mesh with `make run` first")
+            raise NobodyAnswers("no API key found: start the mesh with `make run` first")
         adds_up = explain(
             console,
             round_id=round_id,
@@ -107,7 +110,10 @@ def reconcile_command(context: typer.Context) -> None:
 
 @app.command("review")
 def review_command(round_id: str = "", verdict: str = "", actor: str = "", reason: str = "") -> None:
-    """List the rounds that wait for a person, or decide one: settled, reversed or void."""
+    """List the rounds that wait for a person, or decide one: settled, reversed or void.
+
+    Exit code 1 when that is refused, 2 when nobody answers.
+    """
     from deploy.local.review import decision, review
     from deploy.local.run import DIRECTORY, PORTS
     from deploy.local.seed import OPERATOR_ID
@@ -132,7 +138,7 @@ def database_url_command(service: str) -> None:
     directory = DIRECTORY / "postgres"
     if not directory.exists():
         name = f"REELMESH_{service}_DATABASE_URL".upper()
-        raise LocalError(f"no database found: start the mesh with `make run` first, or set {name}")
+        raise NobodyAnswers(f"no database found: start the mesh with `make run` first, or set {name}")
     print(Cluster(directory, POSTGRES_PORT).server.url(service, role_name(service)))
 
 
@@ -151,7 +157,7 @@ def psql_command(service: str = "") -> None:
     directory = DIRECTORY / "postgres"
     url = os.environ.get(f"REELMESH_{service}_DATABASE_URL".upper())
     if not url and not directory.exists():
-        raise LocalError("no database found: start the mesh with `make run` first")
+        raise NobodyAnswers("no database found: start the mesh with `make run` first")
     psql(url or Cluster(directory, POSTGRES_PORT).server.url(service, role_name(service)))
 
 
@@ -177,21 +183,24 @@ def reference_database_url_command() -> None:
     directory = DIRECTORY / "postgres"
     try:
         if not directory.exists():
-            raise LocalError("no PostgreSQL found: start the mesh with `make run` first")
+            raise NobodyAnswers("no PostgreSQL found: start the mesh with `make run` first")
         print(
             Cluster(directory, POSTGRES_PORT).create_service_databases(("reference_wallet",))[
                 "reference_wallet"
             ]
         )
     except psycopg.OperationalError:
-        raise LocalError("PostgreSQL does not answer: start the mesh with `make run` first") from None
+        raise NobodyAnswers("PostgreSQL does not answer: start the mesh with `make run` first") from None
 
 
 @app.command("stuck")
 def stuck_command(
     operator: str = "dev", call: str = "", action: str = "", actor: str = "", reason: str = ""
 ) -> None:
-    """List the calls to an operator's own wallet that were not answered; force, stop or settle one."""
+    """List the calls to an operator's own wallet that were not answered; force, stop or settle one.
+
+    Exit code 1 when that is refused, 2 when nobody answers.
+    """
     from deploy.local.run import DIRECTORY, PORTS
     from deploy.local.stuck import stuck
 
@@ -211,7 +220,10 @@ def stuck_command(
 def webhooks_command(
     operator: str = "dev", webhook: str = "", action: str = "", url: str = "", types: str = ""
 ) -> None:
-    """List an operator's webhooks; register, pause, resume or forget one; send its dead letters once more."""
+    """List an operator's webhooks; register, pause, resume or forget one; send its dead letters once more.
+
+    Exit code 1 when that is refused, 2 when nobody answers.
+    """
     import os
 
     from deploy.local.run import DIRECTORY, PORTS
@@ -230,9 +242,14 @@ def webhooks_command(
     )
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Ends with 0, 1 when it found something wrong or was refused, 2 when nobody answers."""
     try:
         app()
     except LocalError as problem:
         print(f"reelmesh: {problem}", file=sys.stderr)
-        sys.exit(1)
+        sys.exit(problem.exit_code)
+
+
+if __name__ == "__main__":
+    main()

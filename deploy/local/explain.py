@@ -15,7 +15,7 @@ import httpx
 from rich.console import Console
 from rich.table import Table
 
-from deploy.local.errors import LocalError
+from deploy.local.errors import LocalError, NobodyAnswers
 from services.common.telemetry_names import DRAW_HASH, KEEP, REPLAYED
 
 _MARKS = {"OK": None, "OFF": "bold red", "NOT_YET": "yellow", "UNKNOWN": "yellow"}
@@ -67,7 +67,7 @@ def _ask(client: httpx.Client, url: str, api_key: str, *, replay: bool) -> dict[
     try:
         answer = client.get(url, headers=headers, params={"replay": "1"} if replay else {})
     except httpx.HTTPError:
-        raise LocalError("the gateway does not answer: is `make run` running?") from None
+        raise NobodyAnswers("the gateway does not answer: is `make run` running?") from None
     body: dict[str, Any] = answer.json()
     if answer.is_success:
         return body

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from deploy.local.errors import LocalError
+from deploy.local.errors import LocalError, NobodyAnswers
 from deploy.local.waterfall import linked, relayed, waterfall
 
 CURRENCY = "EUR"
@@ -63,7 +63,7 @@ def play(
         if tally.trace_id:
             asyncio.run(_print_trace(console, traces_url, tally.trace_id))
     except httpx.ConnectError:
-        raise LocalError(f"nothing answers at {rest_url}: start the mesh with `make run` first") from None
+        raise NobodyAnswers(f"nothing answers at {rest_url}: start the mesh with `make run` first") from None
     except httpx.HTTPError as error:
         raise _silent(rest_url, error) from None
 
@@ -225,7 +225,7 @@ def cheap_stakes(game: dict[str, Any]) -> list[tuple[str, int]]:
 
 def _silent(rest_url: str, error: httpx.HTTPError) -> LocalError:
     why = f"{type(error).__name__} {error}".strip()
-    return LocalError(
+    return NobodyAnswers(
         f"{rest_url} stopped answering ({why}): see the terminal of `make run`, then play again"
     )
 

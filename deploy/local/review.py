@@ -16,7 +16,7 @@ from reelmesh.wallet.v1 import wallet_pb2, wallet_pb2_grpc
 from rich.console import Console
 
 from deploy.local import reach
-from deploy.local.errors import LocalError
+from deploy.local.errors import LocalError, NobodyAnswers
 from services.common.currencies import CURRENCIES
 from services.common.errors import DomainError
 
@@ -68,7 +68,7 @@ def review(
 ) -> None:
     """Lists what waits, or carries a decision out. Raises LocalError, also when the round stays in review."""
     if not keys_path.exists():
-        raise LocalError("no mesh has run here: start it with `make run` first")
+        raise NobodyAnswers("no mesh has run here: start it with `make run` first")
     directory = keys_path.parent
 
     async def run() -> None:
@@ -80,7 +80,7 @@ def review(
         asyncio.run(run())
     except DomainError as error:
         if error.reason in ("UNAVAILABLE", "DEADLINE_EXCEEDED"):
-            raise LocalError("game or the wallet does not answer: is `make run` running?") from None
+            raise NobodyAnswers("game or the wallet does not answer: is `make run` running?") from None
         raise LocalError(f"{error.reason}: {error.message} {_details(error)}".rstrip()) from None
 
 

@@ -8,7 +8,7 @@ from reelmesh.wallet.v1 import wallet_pb2, wallet_pb2_grpc
 from rich.console import Console
 
 from deploy.local import reach
-from deploy.local.errors import LocalError
+from deploy.local.errors import LocalError, NobodyAnswers
 from services.common.errors import DomainError
 
 _STEPS = {
@@ -43,14 +43,14 @@ def stuck(
     ):
         raise LocalError(f"an action needs all of it: {_USAGE}")
     if not keys_path.exists():
-        raise LocalError("no mesh found: start it with `make run` first")
+        raise NobodyAnswers("no mesh found: start it with `make run` first")
     try:
         asyncio.run(
             _stuck(console, target, keys_path.parent, operator_id, round_id, step, action, actor, reason)
         )
     except DomainError as error:
         if error.reason in ("UNAVAILABLE", "DEADLINE_EXCEEDED"):
-            raise LocalError("the wallet does not answer: is `make run` running?") from None
+            raise NobodyAnswers("the wallet does not answer: is `make run` running?") from None
         raise LocalError(str(error)) from None
 
 

@@ -11,7 +11,7 @@ from reelmesh.events.v1 import events_pb2, events_pb2_grpc
 from rich.console import Console
 
 from deploy.local import reach
-from deploy.local.errors import LocalError
+from deploy.local.errors import LocalError, NobodyAnswers
 from services.common.errors import DomainError
 from services.common.fields import uuid7
 
@@ -45,7 +45,7 @@ def webhooks(
     elif bool(action) != bool(webhook_id) or (action and action not in _ACTIONS):
         raise LocalError(f"an action needs its webhook: {_USAGE}")
     if not keys_path.exists():
-        raise LocalError("no mesh found: start it with `make run` first")
+        raise NobodyAnswers("no mesh found: start it with `make run` first")
     types = [event_type for event_type in event_types.split(",") if event_type]
     secret = environ.get("SECRET") or f"whsec_{base64.b64encode(secrets.token_bytes(32)).decode()}"
 
@@ -81,7 +81,7 @@ def webhooks(
         asyncio.run(run())
     except DomainError as error:
         if error.reason in ("UNAVAILABLE", "DEADLINE_EXCEEDED"):
-            raise LocalError("events does not answer: is `make run` running?") from None
+            raise NobodyAnswers("events does not answer: is `make run` running?") from None
         raise LocalError(str(error)) from None
 
 
