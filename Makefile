@@ -191,7 +191,8 @@ lint: $(STAMP) ## ruff, import contracts, buf
 types: $(STAMP) ## mypy --strict
 	$(BIN)/mypy
 
-proto: $(STAMP) ## generate gen/ and the OpenAPI document from protos/
+proto: $(STAMP) ## generate gen/ and the OpenAPI document from protos/, unless they break what is published; needs npm
+	$(BIN)/python tools/published.py write
 	$(BIN)/python tools/stubs.py generate
 	$(BIN)/python -m tools.openapi write
 
@@ -199,7 +200,8 @@ proto: $(STAMP) ## generate gen/ and the OpenAPI document from protos/
 telemetry: $(STAMP) ## generate constants and docs/telemetry.md from services/telemetry.yaml
 	$(BIN)/python tools/telemetry_contract.py
 
-proto-check: $(STAMP) ## gen/ and the OpenAPI document are what protos/ generates
+proto-check: $(STAMP) ## protos/ break nothing that is published; gen/ and the OpenAPI document are what they generate
+	$(BIN)/python tools/published.py check
 	$(BIN)/python tools/stubs.py check
 	$(BIN)/python -m tools.openapi check
 

@@ -3,7 +3,7 @@
 import shutil
 
 PROGRAMS = {
-    "npm": "buf, the linter of the protos (make lint)",
+    "npm": "buf: the lint of the protos, and what a change of them breaks (make check, make proto)",
     "node": "the JavaScript client, its types, and the lines of docs/api.md",
     "curl": "the first spin that make run prints",
     "openssl": "certificates for the test of TLS",
