@@ -127,6 +127,8 @@ class Page {
     $("table").hidden = true;
     $("lobby").hidden = false;
     $("purse").hidden = true;
+    // Else the browser's way back would lead from here to here first.
+    if (window.history.state?.table) window.history.back();
     document.title = "Reelmesh";
     if (!this.config.demo_offered) {
       $("lobby-text").textContent = "Open a game from your casino: its link brings you here with a session.";
@@ -151,10 +153,13 @@ class Page {
     }
   }
 
-  /** The browser's own way back leads from the table to the lobby; while a round goes on it stays. */
+  /** The browser's own way back leads from the table to the lobby; while a round goes on it stays. Its way forward
+   * leads to no table: that session was left. */
   async back() {
-    if ($("table").hidden || window.history.state?.table) return;
-    if (this.table.busy) window.history.pushState({ table: true }, "");
+    const atTable = !$("table").hidden;
+    if (atTable === Boolean(window.history.state?.table)) return;
+    if (!atTable) window.history.back();
+    else if (this.table.busy) window.history.pushState({ table: true }, "");
     else await this.leave();
   }
 

@@ -324,6 +324,28 @@ def test_back_leads_from_a_game_to_the_games(page: Page, mesh: Mesh) -> None:
     expect(page.locator("#table")).to_be_hidden()
 
 
+@pytest.mark.parametrize("way", ["button", "back and forward", "button after a reload"])
+def test_back_leads_out_of_the_games_at_once(page: Page, mesh: Mesh, way: str) -> None:
+    """However the player came back from a game: no step that changes nothing is left behind."""
+    before = page.url
+    sit(page, mesh, "harbour-lights")
+    if way == "back and forward":
+        page.go_back()
+        expect(page.locator("#lobby")).to_be_visible()
+        page.evaluate(
+            "() => new Promise((then) => (addEventListener('popstate', () => then()), history.forward()))"
+        )
+    else:
+        if way == "button after a reload":
+            page.reload()
+            expect(page.locator("#balance")).to_have_text("€1,000.00")
+        page.locator("#leave").dblclick()
+    expect(page.locator("#lobby")).to_be_visible()
+    page.wait_for_function("() => !history.state")
+    page.evaluate("history.back()")
+    page.wait_for_url(before)
+
+
 def test_profiles_of_one_game_are_told_apart(page: Page, mesh: Mesh) -> None:
     page.goto(mesh.rest_url())
     for percent in ("95.76", "94.28"):
