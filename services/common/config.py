@@ -40,7 +40,8 @@ class ServiceConfig:
     drain_wait_ms: int = 500
     # What calls in flight get to finish before they are cut.
     drain_grace_ms: int = 20000
-    # How old a connection of RPCs gets. Its client then connects again, by name: so it finds new replicas.
+    # How old a connection of RPCs gets, and a stream of answers. Its client then connects again, by name, and
+    # opens the stream again: so it finds new replicas.
     connection_age_ms: int = 120_000
     # Peers, as "dns:///host:port"; empty where the service does not call that peer.
     session_target: str = ""

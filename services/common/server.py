@@ -36,6 +36,8 @@ TRACE_ID_KEY = "x-trace-id"
 # A message from outside; between services a batch of 200 items needs more.
 PUBLIC_MESSAGE_SIZE_BYTES_MAX = 256 * 1024
 CONCURRENT_RPCS_MAX = 10_000
+# What a stream that gets as old as a connection has left for its last words, before the connection is cut.
+LAST_WORDS_MS = 30_000
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 Handle: TypeAlias = Callable[[Any, Context], Awaitable[Any]]
@@ -57,7 +59,8 @@ def current_body() -> bytes:
 class CallInterceptor(grpc.aio.ServerInterceptor):
     """Deadline, identity, errors of every RPC. Reflection, which is none of ours, passes untouched.
 
-    A stream of answers has no deadline but its caller's: the connection's age ends it.
+    A stream of answers has no deadline but its caller's. Its handler ends it with UNAVAILABLE when it gets as
+    old as a connection may: the connection is cut later, also that of a stream that began on an old one.
     """
 
     def __init__(
@@ -225,7 +228,7 @@ class Server:
             ("grpc.so_reuseport", 0),
             ("grpc.max_receive_message_length", MESSAGE_SIZE_BYTES_MAX),
             ("grpc.max_connection_age_ms", connection_age_ms),
-            ("grpc.max_connection_age_grace_ms", 30_000),
+            ("grpc.max_connection_age_grace_ms", connection_age_ms + LAST_WORDS_MS),
             ("grpc.http2.min_ping_interval_without_data_ms", 30_000),
         ]
         # None: plaintext.

@@ -19,7 +19,7 @@ async def compose(runtime: Runtime[Config]) -> None:
     config, engine = runtime.config, runtime.engine
     development = config.env == "development"
     vault = Vault(config.webhook_key)
-    feed = Feed(engine, draining=runtime.draining)
+    feed = Feed(engine, draining=runtime.draining, age_s=config.connection_age_ms / 1000)
     handlers = Handlers(engine, feed=feed, webhooks=Webhooks(engine, vault), development=development)
     sender = Sender(development=development)
     runtime.serve(events_pb2_grpc.add_EventServiceServicer_to_server, handlers)

@@ -5,6 +5,8 @@ the database, so that a slow one costs what an idle one does.
 """
 
 import asyncio
+import math
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
@@ -59,13 +61,14 @@ class Feed:
         engine: AsyncEngine,
         *,
         draining: asyncio.Event,
+        age_s: float = math.inf,
         heartbeat_s: float = HEARTBEAT_S,
         readers_max: int = READERS_MAX,
         readers_per_operator_max: int = READERS_PER_OPERATOR_MAX,
     ) -> None:
-        """`draining` ends every reader with UNAVAILABLE, so that it goes on elsewhere."""
+        """`draining` ends every reader with UNAVAILABLE, so that it goes on elsewhere; `age_s` one so old."""
         self._engine, self._draining = engine, draining
-        self._heartbeat_s, self._readers_max = heartbeat_s, readers_max
+        self._age_s, self._heartbeat_s, self._readers_max = age_s, heartbeat_s, readers_max
         self._per_operator_max = readers_per_operator_max
         self._reads = asyncio.Semaphore(READS_MAX)
         self._readers = Counter[str]()
@@ -89,8 +92,9 @@ class Feed:
         """Pages behind a position, oldest first; a heartbeat where there is nothing for a while.
 
         Errors: CURSOR_EXPIRED when events behind the position are not kept any more; OVERLOADED with too many
-        readers, of the operator or in all; UNAVAILABLE when the process drains.
+        readers, of the operator or in all; UNAVAILABLE when the process drains, or the reader got too old.
         """
+        end_s = time.monotonic() + self._age_s
         full = self._readers.total() >= self._readers_max
         if full or self._readers[wanted.operator_id] >= self._per_operator_max:
             raise Overloaded(retry_after_ms=RETRY_AFTER_MS)
@@ -98,7 +102,7 @@ class Feed:
         try:
             await self._look()
             while True:
-                if self._draining.is_set():
+                if self._draining.is_set() or time.monotonic() >= end_s:
                     raise Unavailable()
                 # Of before the read: what it does not find up to there is not for this reader.
                 end, grown = self._position, self._grown
@@ -108,7 +112,7 @@ class Feed:
                     yield Page(events, position_after)
                     continue
                 position_after = max(position_after, end)
-                if not await self._wait(grown):
+                if not await self._wait(grown, min(self._heartbeat_s, end_s - time.monotonic())):
                     yield Page((), position_after)
         finally:
             self._readers[wanted.operator_id] -= 1
@@ -134,13 +138,11 @@ class Feed:
             raise CursorExpired(append_time_oldest=time_of(archived + 1).isoformat())
         return fitting(events)
 
-    async def _wait(self, grown: asyncio.Event) -> bool:
+    async def _wait(self, grown: asyncio.Event, heartbeat_s: float) -> bool:
         """Whether the log has grown, or the process drains, before the next heartbeat is due."""
         waits = [asyncio.ensure_future(event.wait()) for event in (grown, self._draining)]
         try:
-            done, _ = await asyncio.wait(
-                waits, timeout=self._heartbeat_s, return_when=asyncio.FIRST_COMPLETED
-            )
+            done, _ = await asyncio.wait(waits, timeout=heartbeat_s, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for wait in waits:
                 wait.cancel()

@@ -104,7 +104,12 @@ async def compose(runtime: Runtime[Config]) -> None:
         events=runtime.stub("events", events_pb2_grpc.EventServiceStub),
         to_events=to_events,
     )
-    handlers = Handlers(door, draining=runtime.draining, drain_wait_ms=config.drain_wait_ms)
+    handlers = Handlers(
+        door,
+        draining=runtime.draining,
+        drain_wait_ms=config.drain_wait_ms,
+        stream_age_ms=config.connection_age_ms,
+    )
     runtime.serve(gateway_pb2_grpc.add_GatewayServiceServicer_to_server, grpc_guard.around(handlers))
     http = HttpServer(
         guard.answer,

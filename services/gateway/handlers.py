@@ -1,6 +1,7 @@
 """gRPC <-> the gateway's operations, and its outbox rows <-> events."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, TypeAlias, cast
 
@@ -22,9 +23,15 @@ Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 class Handlers:
     """GatewayService: the operations of the table that have one answer are all put to the door alike."""
 
-    def __init__(self, door: Door, *, draining: asyncio.Event, drain_wait_ms: int) -> None:
-        """`draining`: set `drain_wait_ms` before clients are told to connect elsewhere; then streams end."""
+    def __init__(
+        self, door: Door, *, draining: asyncio.Event, drain_wait_ms: int, stream_age_ms: int
+    ) -> None:
+        """`draining`: set `drain_wait_ms` before clients are told to connect elsewhere; then streams end.
+
+        `stream_age_ms`: so old a stream ends, too, by our word: its connection would be cut without one.
+        """
         self._door, self._draining, self._drain_wait_s = door, draining, drain_wait_ms / 1000
+        self._stream_age_s = stream_age_ms / 1000
         for operation in OPERATIONS:
             if not operation.descriptor.server_streaming:
                 setattr(self, operation.name, self._unary(operation))
@@ -40,10 +47,11 @@ class Handlers:
         self, request: operator_pb2.SubscribeEventsRequest, context: Context
     ) -> AsyncIterator[operator_pb2.SubscribeEventsResponse]:
         """The operator's events, as long as the caller listens."""
+        end_s = time.monotonic() + self._stream_age_s
         async for answer in self._door.subscribe(_credential(context), request):
             yield answer
             # There is one every few seconds, if only to say that there are no events.
-            if self._draining.is_set():
+            if self._draining.is_set() or time.monotonic() >= end_s:
                 raise Unavailable()
 
     async def Play(
@@ -56,8 +64,11 @@ class Handlers:
             yield answer
 
     async def _leaving(self) -> None:
+        try:
+            await asyncio.wait_for(self._draining.wait(), self._stream_age_s)
+        except TimeoutError:
+            return
         # Whoever asked again at once would come back on the same connection.
-        await self._draining.wait()
         await asyncio.sleep(self._drain_wait_s)
 
 

@@ -27,8 +27,9 @@ async def play(
 ) -> AsyncIterator[gateway_pb2.PlayResponse]:
     """The answers, in the order in which they are there. Ends when what was asked is answered.
 
-    Whoever leaves leaves its spins to the gateway (R6). When the gateway itself does, `leaving` returns: what
-    was taken is answered, then it ends. Errors: UNAVAILABLE then; what has no answer was not begun.
+    Whoever leaves leaves its spins to the gateway (R6). When the gateway itself does, or the stream is old,
+    `leaving` returns: what was taken is answered, then it ends. Errors: UNAVAILABLE then; what has no answer
+    was not begun.
     """
     answers: asyncio.Queue[gateway_pb2.PlayResponse | None] = asyncio.Queue()
     room = asyncio.Semaphore(CALLS_MAX)

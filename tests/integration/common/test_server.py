@@ -204,3 +204,21 @@ async def test_health_has_three_names_and_readiness_follows_the_database(mesh: M
     await server.drain(wait_s=0, grace_s=0.1)
     assert [await status(name) for name in ("startup", "readiness", "liveness")] == [up, down, up]
     await server.close(grace_s=0.1)
+
+
+async def test_a_stream_may_get_as_old_on_an_old_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may begin when the connection is about to end; and what is cut ends without a reason."""
+    told: dict[str, Any] = {}
+    make = grpc.aio.server
+
+    def server(**options: Any) -> grpc.aio.Server:
+        told.update(options["options"])
+        return make(**options)
+
+    async def ready() -> bool:
+        return True
+
+    monkeypatch.setattr(grpc.aio, "server", server)
+    Server("wallet", CallInterceptor(KEY), Health(ready), connection_age_ms=CONNECTION_AGE_MS)
+    assert told["grpc.max_connection_age_ms"] == CONNECTION_AGE_MS
+    assert told["grpc.max_connection_age_grace_ms"] > CONNECTION_AGE_MS

@@ -198,6 +198,24 @@ async def test_a_drain_ends_streams_with_unavailable_and_the_cursor_goes_on_else
         assert [one.batch_no for one in await take(subscribe(second, cursor=cursor), 1)] == [2]
 
 
+async def test_a_reader_that_got_old_is_ended_by_word_and_goes_on_from_its_cursor(
+    engine: AsyncEngine,
+) -> None:
+    async with served(engine, age_s=0.2) as service:
+        log = Log(engine)
+        await log.append("wallet", [batch(1)])
+        told = []
+        with pytest.raises(Unavailable):
+            async with asyncio.timeout(20):
+                async for answer in subscribe(service):
+                    told.append(answer)
+        # Also at the end of a quiet log, long before a heartbeat is due.
+        assert len(told[0].events) == 1
+        await log.append("wallet", [batch(2)])
+        again = await take(subscribe(service, cursor=told[-1].cursor), 1)
+        assert [one.batch_no for one in again] == [2]
+
+
 async def test_a_quiet_log_has_a_heartbeat_whose_cursor_goes_on(engine: AsyncEngine) -> None:
     async with served(engine, heartbeat_s=0.05) as service:
         log = Log(engine)

@@ -3,6 +3,7 @@
 import asyncio
 import signal
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import grpc
@@ -162,3 +163,53 @@ async def test_a_stream_is_for_a_session_s_token_only(stage: Stage, stub: Any) -
             async with asyncio.timeout(20):
                 await stub.Play(metadata=bearer(credential)).read()
         assert from_rpc_error(refused.value).reason == "TOKEN_INVALID"
+
+
+@pytest.fixture(scope="module")
+def aged(databases: Databases) -> Iterator[Mesh]:
+    """Where connections and streams get two seconds old."""
+    with running_mesh(databases, environment={"REELMESH_CONNECTION_AGE_MS": "2000"}) as mesh:
+        yield mesh
+
+
+@asynccontextmanager
+async def closing(stage: Stage) -> AsyncIterator[Stage]:
+    try:
+        yield stage
+    finally:
+        await stage.close()
+
+
+async def ended(call: Any) -> list[Any]:
+    """What a stream tells until it ends by the gateway's own word: what is cut has no reason with it."""
+    told = []
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        async with asyncio.timeout(90):
+            while True:
+                told.append(await call.read())
+    assert STATUS_DETAILS_KEY in dict(caught.value.trailing_metadata()), caught.value
+    assert from_rpc_error(caught.value).reason == "UNAVAILABLE"
+    return told
+
+
+async def test_a_stream_ends_by_word_before_its_connection_is_cut(aged: Mesh) -> None:
+    target = f"127.0.0.1:{aged.ports('gateway').grpc}"
+    async with closing(Stage(aged)) as stage, grpc.aio.insecure_channel(target) as channel:
+        stub: Any = gateway_pb2_grpc.GatewayServiceStub(channel)
+        player = await stage.player()
+        playing = stub.Play(metadata=bearer(player.token))
+        await playing.write(spin("before", new_id()))
+        assert [answer.call_id for answer in await ended(playing)] == ["before"]
+        # On to the next stream, and to what happened meanwhile: nothing is missing behind the cursor.
+        request = operator_pb2.SubscribeEventsRequest(
+            player_id=player.player_id, event_types=["round.settled"]
+        )
+        first = await ended(stub.SubscribeEvents(request, metadata=bearer(API_KEY)))
+        round_id = (await player.spin(STAKE_MINOR)).body["round"]["round_id"]
+        request.cursor = first[-1].cursor
+        found = [answer.events for answer in first]
+        while not any(event.round_id == round_id for events in found for event in events):
+            again = await ended(stub.SubscribeEvents(request, metadata=bearer(API_KEY)))
+            request.cursor = again[-1].cursor
+            found += [answer.events for answer in again]
+        assert len([event for events in found for event in events]) == 2
