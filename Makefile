@@ -257,7 +257,7 @@ webhooks: $(STAMP) ## an operator's webhooks: OPERATOR=dev WEBHOOK= ACTION=pause
 
 .PHONY: operators
 operators: $(STAMP) ## operators, API keys, origins of the running mesh: DO="list", "key dev back-office --scopes wallet.read" ...
-	@$(GATEWAY_ENV) $(BIN)/python -m services.gateway.administer $(or $(DO),list)
+	@$(GATEWAY_ENV) $(BIN)/python -m services.gateway.operators.administer $(or $(DO),list)
 
 verify-events: $(STAMP) ## the first event altered, missing or out of order: SOURCE= START=2026-11-30 END= OPTIONS=--json
 	@$(EVENTS_URL) $(BIN)/python -m services.events.verify $(if $(SOURCE),--source "$(SOURCE)") \

@@ -20,7 +20,7 @@ from services.gateway.edge.rest import Rest
 from services.gateway.edge.server import HttpServer
 from services.gateway.edge.websocket import WebSockets
 from services.gateway.notices import Watcher
-from services.gateway.rates import Addresses, Limit, Rates
+from services.gateway.protection.rates import Addresses, Limit, Rates
 from services.gateway.rounds import Played
 
 

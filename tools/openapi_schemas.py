@@ -12,7 +12,7 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
 from services.common.currencies import CURRENCIES
 from services.common.fields import AMOUNT_MINOR_MAX, PAGE_TOKEN_LENGTH_MAX
-from services.gateway.client_messages import DATA_KEY, DATA_KEYS_MAX, DATA_TEXT_LENGTH_MAX
+from services.gateway.client.messages import DATA_KEY, DATA_KEYS_MAX, DATA_TEXT_LENGTH_MAX
 from services.gateway.edge.mapping import ABSENT_AT_ZERO, enum_names, json_name
 from tools import contract
 

@@ -4,7 +4,7 @@ import asyncio
 from pathlib import Path
 
 from services.common.db import create_engine
-from services.gateway.operators import new_api_key, seed_operator
+from services.gateway.operators.operators import new_api_key, seed_operator
 
 OPERATOR_ID = "dev"
 # Accepted for real money only in REELMESH_ENV=development.

@@ -11,7 +11,7 @@ from reelmesh.wallet.v1 import wallet_pb2_grpc
 from services.common.outbox import Relay
 from services.common.service import Runtime, run
 from services.gateway.back_office import BackOffice
-from services.gateway.client_events import ClientEvents
+from services.gateway.client.events import ClientEvents
 from services.gateway.config import Config
 from services.gateway.door import Door, is_api_key
 from services.gateway.edge import jsonrpc
@@ -23,20 +23,20 @@ from services.gateway.edge.refusals import Refusals
 from services.gateway.edge.rest import Rest
 from services.gateway.edge.server import HttpServer
 from services.gateway.edge.websocket import WebSockets
-from services.gateway.explanation import Explanations
+from services.gateway.explain.explanations import Explanations
 from services.gateway.guarded import GrpcGuard
 from services.gateway.handlers import Handlers, to_events
 from services.gateway.hops import Hops
 from services.gateway.limits import PlayLimits
 from services.gateway.notices import Notices
-from services.gateway.operators import Operators
-from services.gateway.origins import Origins
+from services.gateway.operators.operators import Operators
+from services.gateway.operators.signing import Signatures
 from services.gateway.players import Catalogue, Players
-from services.gateway.rates import Addresses, Limit, Rates
+from services.gateway.protection.origins import Origins
+from services.gateway.protection.rates import Addresses, Limit, Rates
+from services.gateway.protection.tls import Certificate
 from services.gateway.rounds import Rounds
-from services.gateway.signing import Signatures
 from services.gateway.stubs import Stubs
-from services.gateway.tls import Certificate
 from services.watching import database
 
 

@@ -19,7 +19,7 @@ from reelmesh.wallet.v1 import wallet_pb2
 
 from services.common import fields, identity, telemetry
 from services.gateway import operations
-from services.gateway.operators import Operators
+from services.gateway.operators.operators import Operators
 from services.gateway.store import Operator
 from services.gateway.stubs import Stubs
 

@@ -10,11 +10,11 @@ from reelmesh.session.v1 import session_pb2
 
 from services.gateway import errors
 from services.gateway.back_office import CARRIED, BackOffice
-from services.gateway.client_events import ClientEvents
-from services.gateway.explanation import Explanations
+from services.gateway.client.events import ClientEvents
+from services.gateway.explain.explanations import Explanations
 from services.gateway.limits import PlayLimits
 from services.gateway.operations import BY_NAME, Credential, Operation
-from services.gateway.operators import API_KEY_PREFIX, Operators
+from services.gateway.operators.operators import API_KEY_PREFIX, Operators
 from services.gateway.players import Players
 from services.gateway.rounds import Rounds, played_round
 from services.gateway.store import Operator

@@ -10,11 +10,11 @@ from google.protobuf.descriptor import MethodDescriptor
 from reelmesh.gateway.v1 import gateway_pb2
 
 from services.common.server import current_body
-from services.gateway import signing
 from services.gateway.door import bearer, is_api_key
-from services.gateway.operators import Operators
-from services.gateway.rates import Addresses, Rates
-from services.gateway.signing import Signatures
+from services.gateway.operators import signing
+from services.gateway.operators.operators import Operators
+from services.gateway.operators.signing import Signatures
+from services.gateway.protection.rates import Addresses, Rates
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 _SERVICE = gateway_pb2.DESCRIPTOR.services_by_name["GatewayService"]

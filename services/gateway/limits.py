@@ -11,7 +11,7 @@ from reelmesh.type.v1 import account_kind_pb2
 
 from services.common import fields, telemetry
 from services.common.errors import DomainError
-from services.gateway.operators import Operators
+from services.gateway.operators.operators import Operators
 from services.gateway.players import Players
 from services.gateway.rounds import played_round
 from services.gateway.store import Operator

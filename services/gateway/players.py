@@ -16,7 +16,7 @@ from reelmesh.wallet.v1 import wallet_pb2
 from services.common import fields, telemetry
 from services.common.errors import DomainError
 from services.gateway import errors
-from services.gateway.operators import API_KEY_PREFIX, Operators
+from services.gateway.operators.operators import API_KEY_PREFIX, Operators
 from services.gateway.rounds import Rounds, played_round
 from services.gateway.store import Operator
 from services.gateway.stubs import Stubs

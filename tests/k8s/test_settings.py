@@ -6,7 +6,7 @@ import ipaddress
 
 import pytest
 
-from services.gateway.rates import Addresses
+from services.gateway.protection.rates import Addresses
 from tests.k8s.manifests import (
     BASE,
     SERVICES,

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 from google.protobuf.message import Message
 
-from services.gateway import signing
-from services.gateway.keys import NewKey
-from services.gateway.signing import Signed
+from services.gateway.operators import signing
+from services.gateway.operators.keys import NewKey
+from services.gateway.operators.signing import Signed
 from tests.mesh.asking import Grpc, Rest
 
 GATEWAY = "/reelmesh.gateway.v1.GatewayService/"

@@ -19,9 +19,9 @@ from sqlalchemy.pool import NullPool
 
 from deploy.local.mesh import Mesh
 from services.common import identity
-from services.gateway import keys
-from services.gateway.keys import NewKey
-from services.gateway.scopes import EVERYTHING
+from services.gateway.operators import keys
+from services.gateway.operators.keys import NewKey
+from services.gateway.operators.scopes import EVERYTHING
 from tests.mesh.asking import Grpc, Line, Request, Rest, Told
 from tests.mesh.books import Books
 from tests.mesh.players import Client, Player, amount

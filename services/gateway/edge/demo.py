@@ -20,8 +20,8 @@ from services.common.server import TRACE_ID_KEY
 from services.gateway import errors
 from services.gateway.edge import explanation
 from services.gateway.edge.exchange import Request, Response, problem
-from services.gateway.explanation import Explanations
-from services.gateway.operators import Operators
+from services.gateway.explain.explanations import Explanations
+from services.gateway.operators.operators import Operators
 from services.gateway.players import Players
 from services.gateway.tracing import told
 

@@ -3,13 +3,13 @@
 from collections.abc import Awaitable, Callable
 from typing import TypeAlias
 
-from services.gateway import signing
 from services.gateway.door import bearer, is_api_key
 from services.gateway.edge.exchange import Request, Response
-from services.gateway.operators import Operators
-from services.gateway.origins import Origins
-from services.gateway.rates import Addresses, Limit, Rates, Taken, refusal
-from services.gateway.signing import Signatures, Signed
+from services.gateway.operators import signing
+from services.gateway.operators.operators import Operators
+from services.gateway.operators.signing import Signatures, Signed
+from services.gateway.protection.origins import Origins
+from services.gateway.protection.rates import Addresses, Limit, Rates, Taken, refusal
 
 App: TypeAlias = Callable[[Request], Awaitable[Response]]
 

@@ -20,8 +20,8 @@ from services.gateway.edge.subscriptions import Subscription
 from services.gateway.edge.websocket import WebSocket
 from services.gateway.notices import BalanceMoved, Notice, Notices, Watcher
 from services.gateway.operations import BY_NAME, OPERATIONS, Credential, Operation
-from services.gateway.origins import Origins
-from services.gateway.rates import Addresses, Rates
+from services.gateway.protection.origins import Origins
+from services.gateway.protection.rates import Addresses, Rates
 from services.gateway.tracing import told, traced
 
 SYSTEM = "jsonrpc"

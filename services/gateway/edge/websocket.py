@@ -13,7 +13,7 @@ from websockets.server import ServerProtocol
 
 from services.gateway.edge.exchange import Request
 from services.gateway.edge.http import Shared, Successor
-from services.gateway.origins import Origins
+from services.gateway.protection.origins import Origins
 
 PATH = "/v1/ws"
 MESSAGE_SIZE_BYTES_MAX = 64 * 1024

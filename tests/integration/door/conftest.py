@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
 from deploy.local.mesh import Mesh
-from services.gateway import keys
+from services.gateway.operators import keys
 from tests.databases import Databases
 from tests.integration.wheel.authority import Authority
 from tests.mesh.stage import Stage

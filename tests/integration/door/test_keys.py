@@ -23,12 +23,12 @@ from websockets.asyncio.client import connect
 
 from deploy.local.mesh import REPOSITORY, Mesh
 from services.common.errors import from_rpc_error
-from services.gateway import key_store, keys, signing
-from services.gateway.administer import app
-from services.gateway.keys import KeyRefused, NewKey
 from services.gateway.operations import OPERATIONS, Credential
-from services.gateway.operators import Operators
-from services.gateway.scopes import SCOPES
+from services.gateway.operators import key_store, keys, signing
+from services.gateway.operators.administer import app
+from services.gateway.operators.keys import KeyRefused, NewKey
+from services.gateway.operators.operators import Operators
+from services.gateway.operators.scopes import SCOPES
 from tests.integration.door.conftest import CACHE_MS
 from tests.mesh.asking import Rest, Told
 from tests.mesh.protocols import Socket
@@ -295,7 +295,7 @@ def shown(done: Result) -> dict[str, str]:
 def test_the_command_is_a_module(mesh: Mesh) -> None:
     path = os.pathsep.join((str(REPOSITORY), str(REPOSITORY / "gen")))
     environment = {**os.environ, **environment_of(mesh), "PYTHONPATH": path}
-    command = [sys.executable, "-m", "services.gateway.administer", "list"]
+    command = [sys.executable, "-m", "services.gateway.operators.administer", "list"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr) == (0, "") and "dev  Operator dev; " in done.stdout
 

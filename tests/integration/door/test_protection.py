@@ -14,7 +14,7 @@ from reelmesh.gateway.v1 import gateway_pb2, gateway_pb2_grpc
 
 from deploy.local.mesh import Mesh
 from services.common.errors import from_rpc_error
-from services.gateway.tls import RELOAD_INTERVAL_S
+from services.gateway.protection.tls import RELOAD_INTERVAL_S
 from tests.integration.door.conftest import ADDRESS_BURST, OURS, SESSION_BURST, THEIRS
 from tests.integration.wheel.authority import Authority
 from tests.mesh.stage import Stage

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from reelmesh.gateway.v1 import gateway_pb2
 
-from services.gateway import signing
+from services.gateway.operators import signing
 from tests.mesh.asking import Rest, Told
 from tests.mesh.signed import signed_grpc, signed_rest
 from tests.mesh.stage import Stage, money, new_id

@@ -21,8 +21,8 @@ from sqlalchemy.pool import NullPool
 from websockets.asyncio.client import connect
 
 from services.common import identity
-from services.gateway import keys
 from services.gateway.operations import BY_NAME
+from services.gateway.operators import keys
 from tests.integration.door.strangers import Things, alike, nothing, requests
 from tests.mesh.asking import Grpc, Request, Rest, Told
 from tests.mesh.players import Player

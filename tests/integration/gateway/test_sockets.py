@@ -14,7 +14,7 @@ import pytest
 from services.gateway.door import is_api_key
 from services.gateway.edge import jsonrpc, websocket
 from services.gateway.edge.websocket import WebSocket, WebSockets
-from services.gateway.rates import Addresses, Limit, Rates
+from services.gateway.protection.rates import Addresses, Limit, Rates
 from tests.integration.gateway.harness import HOST, PATIENCE_S, Served, Wire, serving
 from tests.integration.gateway.test_http_refusals import door_to, no_rounds
 from tests.waiting import until

@@ -14,7 +14,7 @@ from reelmesh.gateway.v1 import gateway_pb2
 from reelmesh.wallet.v1 import wallet_pb2
 
 from services.common import identity
-from services.gateway.signing import SIGNATURE_HEADER
+from services.gateway.operators.signing import SIGNATURE_HEADER
 from tests.integration.mesh.reads import Spun, requests
 from tests.mesh.asking import Grpc, Request, Rest
 from tests.mesh.players import Player, amount

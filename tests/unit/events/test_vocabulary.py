@@ -9,7 +9,7 @@ from reelmesh.events.v1 import events_pb2
 from services.common.errors import FieldInvalid
 from services.events.messages import parse_filter, require_event_types
 from services.events.vocabulary import EVENT_TYPES
-from services.gateway.client_messages import TYPE_NAMES
+from services.gateway.client.messages import TYPE_NAMES
 
 README = Path(__file__).parents[3] / "services/events/README.md"
 

@@ -7,7 +7,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from reelmesh.gateway.v1 import client_event_pb2
 
 from services.common.errors import DomainError, FieldInvalid, FieldMissing
-from services.gateway.client_messages import TYPE_NAMES, parse_events
+from services.gateway.client.messages import TYPE_NAMES, parse_events
 from services.gateway.edge.mapping import Shape
 
 NOON = Timestamp(seconds=1_796_040_000, nanos=5_000_000)

@@ -9,8 +9,8 @@ import pytest
 from reelmesh.game.v1 import game_pb2
 from reelmesh.gateway.v1 import gateway_pb2
 
-from services.gateway import explanation_checks
 from services.gateway.edge import explanation
+from services.gateway.explain.checks import CHECKS, REPLAY
 
 EVIL = "<script>alert(1)</script>"
 
@@ -65,5 +65,5 @@ def test_a_browser_gets_the_page(accept: str, page: bool) -> None:
 def test_the_documentation_lists_every_check() -> None:
     page = (Path(__file__).parents[3] / "docs" / "explain.md").read_text()
     documented = re.findall(r"^\| `(\w+)` \|", page.split("| check |")[1].split("\n\n")[0], re.MULTILINE)
-    checks = [name for name, _, _ in (*explanation_checks.CHECKS, explanation_checks.REPLAY)]
+    checks = [name for name, _, _ in (*CHECKS, REPLAY)]
     assert documented == [*checks, "trace_agrees"]

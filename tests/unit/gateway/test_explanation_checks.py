@@ -13,8 +13,8 @@ from reelmesh.type.v1 import account_kind_pb2
 from reelmesh.type.v1.money_pb2 import Money
 from reelmesh.wallet.v1 import wallet_pb2
 
-from services.gateway import explanation_checks
-from services.gateway.explanation_facts import Facts
+from services.gateway.explain.checks import judge
+from services.gateway.explain.facts import Facts
 
 NOW = datetime(2026, 11, 30, 12, tzinfo=UTC)
 OLD = NOW - timedelta(hours=1)
@@ -98,7 +98,7 @@ def results(facts: Facts) -> dict[str, str]:
     name_of = gateway_pb2.CheckResult.Name
     return {
         check.name: name_of(check.result).removeprefix("CHECK_RESULT_")
-        for check in explanation_checks.judge(facts, replay=False)
+        for check in judge(facts, replay=False)
         if check.name not in ("authorised", "definition_known", "postings_balance", "balances_follow")
         and check.result != gateway_pb2.CHECK_RESULT_OK
     }

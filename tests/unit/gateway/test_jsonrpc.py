@@ -9,7 +9,7 @@ from typing import Any, cast
 from services.gateway.edge import jsonrpc
 from services.gateway.edge.jsonrpc import Conversation, Served
 from services.gateway.operations import BY_NAME
-from services.gateway.rates import Taken
+from services.gateway.protection.rates import Taken
 from tests.waiting import until
 
 

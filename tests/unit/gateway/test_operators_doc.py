@@ -6,7 +6,7 @@ from pathlib import Path
 
 from services.gateway.config import Config
 from services.gateway.edge.reading import Limits
-from services.gateway.scopes import EVERYTHING, SCOPES
+from services.gateway.operators.scopes import EVERYTHING, SCOPES
 
 ROOT = Path(__file__).parents[3]
 DOCUMENT = (ROOT / "docs" / "operators.md").read_text()

@@ -2,9 +2,9 @@
 
 import pytest
 
-from services.gateway import rates
 from services.gateway.errors import RateLimited
-from services.gateway.rates import Addresses, Limit, Rates
+from services.gateway.protection import rates
+from services.gateway.protection.rates import Addresses, Limit, Rates
 
 
 class Clock:

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from reelmesh.client import signing as stubs
 
-from services.gateway import signing
-from services.gateway.signing import Signed
+from services.gateway.operators import signing
+from services.gateway.operators.signing import Signed
 from tests.tools import require_tool
 
 ROOT = Path(__file__).parents[3]

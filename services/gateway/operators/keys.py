@@ -13,9 +13,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from services.common import db
 from services.common.fields import uuid7
-from services.gateway import key_store, signing
-from services.gateway.operators import hash_api_key, new_api_key
-from services.gateway.scopes import EVERYTHING, SCOPES
+from services.gateway.operators import key_store, signing
+from services.gateway.operators.operators import hash_api_key, new_api_key
+from services.gateway.operators.scopes import EVERYTHING, SCOPES
 
 # While an operator's back end changes from one key to the next, both work.
 LIVE_KEYS_PER_NAME_MAX = 2

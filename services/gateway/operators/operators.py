@@ -12,7 +12,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.common import db
 from services.common.errors import DomainError, IdReused
-from services.gateway import errors, key_store, scopes, store
+from services.gateway import errors, store
+from services.gateway.operators import key_store, scopes
 
 API_KEY_PREFIX = "rk_"
 # A flood of wrong keys must not grow the cache without bound.

@@ -17,7 +17,8 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.common import db
-from services.gateway import errors, key_store
+from services.gateway import errors
+from services.gateway.operators import key_store
 
 VERSION = "v1"
 SIGNATURE_HEADER = "reelmesh-signature"

@@ -8,7 +8,8 @@ from contextlib import suppress
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.gateway import errors, key_store
+from services.gateway import errors
+from services.gateway.operators import key_store
 
 # Sessions of browsers at once, and some; the operator of one that was forgotten is asked for again.
 _SESSIONS_MAX = 50_000

@@ -1,4 +1,4 @@
-"""python -m services.gateway.administer: operators, their API keys and origins, in the gateway's database.
+"""python -m services.gateway.operators.administer: operators, API keys, origins, in the gateway's database.
 
 Needs REELMESH_GATEWAY_DATABASE_URL; REELMESH_GATEWAY_SIGNING_KEY where a key's signing secret is to be shown.
 """
@@ -18,9 +18,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.common import db
 from services.common.config import database_url
-from services.gateway import key_store, keys
-from services.gateway.keys import KeyRefused, NewKey
-from services.gateway.scopes import EVERYTHING
+from services.gateway.operators import key_store, keys
+from services.gateway.operators.keys import KeyRefused, NewKey
+from services.gateway.operators.scopes import EVERYTHING
 
 T = TypeVar("T")
 SIGNING_KEY_VARIABLE = "REELMESH_GATEWAY_SIGNING_KEY"

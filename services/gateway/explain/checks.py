@@ -14,8 +14,8 @@ from reelmesh.wallet.v1 import wallet_pb2
 
 from services.common.times import datetime_of
 from services.gateway.errors import RoundNotFound
-from services.gateway.explanation_events import game_events, is_told_of_another, wallet_events
-from services.gateway.explanation_facts import (
+from services.gateway.explain.events import game_events, is_told_of_another, wallet_events
+from services.gateway.explain.facts import (
     APPLIED,
     NOT_YET,
     OFF,

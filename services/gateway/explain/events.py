@@ -12,7 +12,7 @@ from reelmesh.type.v1 import account_kind_pb2
 from reelmesh.wallet.v1 import wallet_pb2
 
 from services.common.times import datetime_of
-from services.gateway.explanation_facts import NOT_YET, OFF, OK, REVIEW, UNKNOWN, Facts, Verdict, state_name
+from services.gateway.explain.facts import NOT_YET, OFF, OK, REVIEW, UNKNOWN, Facts, Verdict, state_name
 
 # What a relay and an append take, when nothing is wrong.
 EVENT_LAG = timedelta(seconds=10)

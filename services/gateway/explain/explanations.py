@@ -18,9 +18,9 @@ from reelmesh.wallet.v1 import wallet_pb2
 from services.common import fields
 from services.common.errors import DomainError, Unavailable
 from services.common.times import datetime_of
-from services.gateway import explanation_checks
 from services.gateway.errors import RoundNotFound
-from services.gateway.explanation_facts import OFF, Facts, state_name, text_of
+from services.gateway.explain.checks import judge
+from services.gateway.explain.facts import OFF, Facts, state_name, text_of
 from services.gateway.store import Operator
 from services.gateway.stubs import Stubs
 
@@ -48,7 +48,7 @@ class Explanations:
         """
         round_id = str(fields.require_uuid(request.round_id, "round_id"))
         facts = await self._ask(operator.operator_id, round_id, replay=request.replay)
-        checks = explanation_checks.judge(facts, replay=request.replay)
+        checks = judge(facts, replay=request.replay)
         response = gateway_pb2.ExplainRoundResponse(
             round_id=round_id,
             adds_up=all(check.result != OFF for check in checks),

@@ -19,10 +19,10 @@ from services.common import db, fields, telemetry
 from services.common import telemetry_names as names
 from services.common.errors import IdReused
 from services.common.times import timestamp
-from services.gateway import client_store
-from services.gateway.client_messages import TYPE_NAMES, parse_events
+from services.gateway.client import store
+from services.gateway.client.messages import TYPE_NAMES, parse_events
 from services.gateway.players import Players
-from services.gateway.rates import Limit, refusal
+from services.gateway.protection.rates import Limit, refusal
 from services.gateway.stubs import Stubs
 
 # Requests of one session: 20 events a second for as long as it likes. A game tells a few per spin.
@@ -60,7 +60,7 @@ class ClientEvents:
             "events": msgspec.Raw(told),
         }
         async with db.transaction(self._engine, "client_events") as conn:
-            report = await client_store.insert_report(
+            report = await store.insert_report(
                 conn,
                 session_id=session.session_id,
                 request_id=request_id,
