@@ -17,9 +17,6 @@ WALLET_URL = url="$${REELMESH_WALLET_DATABASE_URL:-$$($(BIN)/python -m deploy.lo
 	REELMESH_WALLET_DATABASE_URL="$$url"
 EVENTS_URL = url="$${REELMESH_EVENTS_DATABASE_URL:-$$($(BIN)/python -m deploy.local database-url events)}" && \
 	REELMESH_EVENTS_DATABASE_URL="$$url"
-GATEWAY_ENV = url="$${REELMESH_GATEWAY_DATABASE_URL:-$$($(BIN)/python -m deploy.local database-url gateway)}" && \
-	key="$${REELMESH_GATEWAY_SIGNING_KEY:-$$($(BIN)/python -m deploy.local signing-key)}" && \
-	REELMESH_GATEWAY_DATABASE_URL="$$url" REELMESH_GATEWAY_SIGNING_KEY="$$key"
 KEEP_DAYS ?= 90
 
 GAME_URL = url="$${REELMESH_GAME_DATABASE_URL:-$$($(BIN)/python -m deploy.local database-url game)}" && \
@@ -257,7 +254,7 @@ webhooks: $(STAMP) ## an operator's webhooks: OPERATOR=dev WEBHOOK= ACTION=pause
 
 .PHONY: operators
 operators: $(STAMP) ## operators, API keys, origins of the running mesh: DO="list", "key dev back-office --scopes wallet.read" ...
-	@$(GATEWAY_ENV) $(BIN)/python -m services.gateway.operators.administer $(or $(DO),list)
+	@$(BIN)/python -m deploy.local operators $(or $(DO),list)
 
 verify-events: $(STAMP) ## the first event altered, missing or out of order: SOURCE= START=2026-11-30 END= OPTIONS=--json
 	@$(EVENTS_URL) $(BIN)/python -m services.events.verify $(if $(SOURCE),--source "$(SOURCE)") \

@@ -161,15 +161,40 @@ def psql_command(service: str = "") -> None:
     psql(url or Cluster(directory, POSTGRES_PORT).server.url(service, role_name(service)))
 
 
-@app.command("signing-key")
-def signing_key_command() -> None:
-    """Print what the secrets of signed requests are derived from here; empty where there is no mesh."""
+# Its own help is that of the command behind it.
+@app.command(
+    "operators",
+    add_help_option=False,
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+)
+def operators_command(context: typer.Context) -> None:
+    """Operators, their API keys and origins: of the environment, else of the mesh here."""
     import json
+    import os
 
-    from deploy.local.run import DIRECTORY
+    from deploy.local import reach
+    from deploy.local.databases import role_name
+    from deploy.local.postgres import Cluster
+    from deploy.local.run import DIRECTORY, PORTS, POSTGRES_PORT
+    from services.gateway.operators.administer import app as administer
 
-    path = DIRECTORY / "keys.json"
-    print(json.loads(path.read_text()).get("signing_key", "") if path.exists() else "")
+    url, directory, keys_path = (
+        "REELMESH_GATEWAY_DATABASE_URL",
+        DIRECTORY / "postgres",
+        DIRECTORY / "keys.json",
+    )
+    if keys_path.exists():
+        keys = json.loads(keys_path.read_text())
+        os.environ.setdefault("REELMESH_GATEWAY_SIGNING_KEY", keys.get("signing_key", ""))
+        os.environ.setdefault("REELMESH_SESSION_TARGET", f"dns:///127.0.0.1:{PORTS['session'].grpc}")
+        os.environ.setdefault("REELMESH_IDENTITY_KEY", keys["identity_key"])
+        if found := reach.certificates(DIRECTORY):
+            os.environ.setdefault("REELMESH_TLS_PATH", str(found.of("gateway")))
+    if not os.environ.get(url):
+        if not directory.exists():
+            raise NobodyAnswers(f"no database found: start the mesh with `make run` first, or set {url}")
+        os.environ[url] = Cluster(directory, POSTGRES_PORT).server.url("gateway", role_name("gateway"))
+    administer(context.args, prog_name="operators")
 
 
 @app.command("reference-database-url")

@@ -175,6 +175,17 @@ class Handlers(LimitsHandlers):
             response.record.CopyFrom(write_spin(str(request_id), spin, session))
         return response
 
+    async def ListPolicies(
+        self, request: session_pb2.ListPoliciesRequest, context: Context
+    ) -> session_pb2.ListPoliciesResponse:
+        """What is served, by name."""
+        return session_pb2.ListPoliciesResponse(
+            policies=[
+                session_pb2.Policy(name=name, version=one.policy.version)
+                for name, one in sorted(self._policies.served.items())
+            ]
+        )
+
     async def CloseSession(
         self, request: session_pb2.CloseSessionRequest, context: Context
     ) -> session_pb2.CloseSessionResponse:

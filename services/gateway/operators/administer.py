@@ -1,6 +1,8 @@
 """python -m services.gateway.operators.administer: operators, API keys, origins, in the gateway's database.
 
 Needs REELMESH_GATEWAY_DATABASE_URL; REELMESH_GATEWAY_SIGNING_KEY where a key's signing secret is to be shown.
+An operator's jurisdiction is one of the policies of session: REELMESH_SESSION_TARGET leads there, and
+REELMESH_IDENTITY_KEY, or REELMESH_TLS_PATH, says who asks. Exit code 1: refused, 2: nobody answers.
 """
 
 import asyncio
@@ -9,18 +11,23 @@ import sys
 import uuid
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 import typer
+from reelmesh.session.v1 import session_pb2, session_pb2_grpc
 from rich.console import Console
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.common import db
+from services.common.client import GuardedChannel
 from services.common.config import database_url
+from services.common.errors import DomainError
 from services.gateway.operators import key_store, keys
 from services.gateway.operators.keys import KeyRefused, NewKey
 from services.gateway.operators.scopes import EVERYTHING
+from services.mtls.certificates import Certificates
+from services.mtls.channel import Mtls
 
 T = TypeVar("T")
 SIGNING_KEY_VARIABLE = "REELMESH_GATEWAY_SIGNING_KEY"
@@ -50,7 +57,8 @@ def list_command(operator: str = "") -> None:
 
 @app.command("create")
 def create_command(operator: str, display_name: str = "", jurisdiction: str = _JURISDICTION) -> None:
-    """Add an operator; it has no keys yet."""
+    """Add an operator; it has no keys yet. Exit code 1 when it is refused, 2 when nobody answers."""
+    checked = _require_policy(jurisdiction)
     _run(
         lambda engine: keys.create_operator(
             engine,
@@ -60,6 +68,11 @@ def create_command(operator: str, display_name: str = "", jurisdiction: str = _J
         )
     )
     _say(f"operator {operator}: created")
+    if not checked:
+        _say(
+            f"whether session has a policy {jurisdiction} nobody looked: REELMESH_SESSION_TARGET is not set. "
+            f"Without one its launches are held to {_JURISDICTION}, the strict one"
+        )
 
 
 @app.command("key")
@@ -115,6 +128,48 @@ def origins_command(operator: str, origins: str = "") -> None:
     _say(f"operator {operator}: {', '.join(found) or 'no origins'}")
 
 
+def _require_policy(jurisdiction: str) -> bool:
+    """Whether it is known that session has it: a name that it does not have it would hold to `default`."""
+    target = _setting("SESSION_TARGET")
+    if jurisdiction == _JURISDICTION or not target:
+        return jurisdiction == _JURISDICTION
+    try:
+        served = asyncio.run(_policies(target))
+    except DomainError as error:
+        _cannot_tell(f"session does not tell its policies ({error.reason}): nothing was created")
+    if jurisdiction not in served:
+        sys.exit(f"operators: there is no policy {jurisdiction}, but {', '.join(served)}")
+    return True
+
+
+async def _policies(target: str) -> list[str]:
+    tls_path = _setting("TLS_PATH")
+    channel = GuardedChannel(
+        target,
+        caller="gateway",
+        identity_key=_setting("IDENTITY_KEY"),
+        instance="operators",
+        mtls=Mtls(Certificates(tls_path, service="gateway"), "session") if tls_path else None,
+    )
+    try:
+        session = channel.stub(session_pb2_grpc.SessionServiceStub)
+        answer = await session.ListPolicies(session_pb2.ListPoliciesRequest())
+        return [one.name for one in answer.policies]
+    finally:
+        await channel.close()
+
+
+def _setting(name: str) -> str:
+    """As the gateway itself has it."""
+    own, shared = f"REELMESH_GATEWAY_{name}", f"REELMESH_{name}"
+    return os.environ.get(own, os.environ.get(shared, ""))
+
+
+def _cannot_tell(why: str) -> NoReturn:
+    print(f"operators: {why}", file=sys.stderr)
+    sys.exit(2)
+
+
 def _run(work: Callable[[AsyncEngine], Awaitable[T]]) -> T:
     async def run() -> T:
         engine = db.create_engine(database_url("gateway"), pool_size=1, application_name="operators")
@@ -127,6 +182,8 @@ def _run(work: Callable[[AsyncEngine], Awaitable[T]]) -> T:
         return asyncio.run(run())
     except KeyRefused as refused:
         sys.exit(f"operators: {refused}")
+    except OperationalError as error:
+        _cannot_tell(db.first_line(error))
     except DBAPIError as error:
         sys.exit(f"operators: {db.first_line(error)}")
 

@@ -22,6 +22,7 @@ from typer.testing import CliRunner, Result
 from websockets.asyncio.client import connect
 
 from deploy.local.mesh import REPOSITORY, Mesh
+from deploy.local.ports import free_ports
 from services.common.errors import from_rpc_error
 from services.gateway.operations import OPERATIONS, Credential
 from services.gateway.operators import key_store, keys, signing
@@ -339,6 +340,34 @@ def test_the_command_manages_an_operator(mesh: Mesh) -> None:
 def test_what_the_command_refuses_is_one_line(mesh: Mesh, arguments: list[str], problem: str) -> None:
     done = administer(mesh, *arguments)
     assert done.exit_code == 1 and problem in done.output and len(done.output.splitlines()) == 1
+
+
+def session_of(mesh: Mesh) -> dict[str, str]:
+    """Where session is, and who asks."""
+    return {
+        "REELMESH_SESSION_TARGET": f"dns:///127.0.0.1:{mesh.ports('session').grpc}",
+        "REELMESH_IDENTITY_KEY": mesh.key("identity_key"),
+    }
+
+
+def test_an_operator_s_jurisdiction_is_one_that_session_has(mesh: Mesh) -> None:
+    operator = f"op-{uuid.uuid4().hex[:12]}"
+    typo = administer(mesh, "create", operator, "--jurisdiction", "CA_ON", **session_of(mesh))
+    assert typo.exit_code == 1 and len(typo.output.splitlines()) == 1
+    assert "no policy CA_ON, but CA-ON, DE, ES, GB, IT, MT, NL, SE, default, none" in typo.output
+    away = session_of(mesh) | {"REELMESH_SESSION_TARGET": f"dns:///127.0.0.1:{free_ports(1)[0]}"}
+    silent = administer(mesh, "create", operator, "--jurisdiction", "CA-ON", **away)
+    assert silent.exit_code == 2 and "UNAVAILABLE" in silent.output
+    assert operator not in administer(mesh, "list").output
+    made = administer(mesh, "create", operator, "--jurisdiction", "CA-ON", **session_of(mesh))
+    assert (made.exit_code, made.output) == (0, f"operator {operator}: created\n")
+
+
+def test_where_nobody_can_look_for_a_policy_it_is_said_what_holds(mesh: Mesh) -> None:
+    operator = f"op-{uuid.uuid4().hex[:12]}"
+    made = administer(mesh, "create", operator, "--jurisdiction", "CA_ON")
+    assert made.exit_code == 0 and "REELMESH_SESSION_TARGET" in made.output
+    assert "a policy CA_ON" in made.output and "held to default" in made.output
 
 
 def test_no_key_for_signed_requests_without_the_installation_s_key(mesh: Mesh) -> None:

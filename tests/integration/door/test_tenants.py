@@ -38,6 +38,7 @@ NAME_NO_OPERATOR = {
         "BatchAuthorize": "as Authorize",
         "KeepAlive": "a token, a secret",
         "AcknowledgeRealityCheck": "a token, a secret",
+        "ListPolicies": "everybody's",
         "BatchCountReturns": "what rounds returned, by the ids of their authorisations",
     },
     "wallet": {

@@ -16,6 +16,7 @@ from reelmesh.wallet.v1 import wallet_pb2, wallet_pb2_grpc
 from deploy.local.mesh import Mesh
 from services.common.client import GuardedChannel
 from services.common.errors import DomainError
+from services.session.policy import load_policies
 
 REAL = account_kind_pb2.ACCOUNT_KIND_REAL
 OPEN, CLOSED = session_pb2.SESSION_STATE_OPEN, session_pb2.SESSION_STATE_CLOSED
@@ -157,6 +158,13 @@ async def test_a_batch_has_two_hundred_items_at_most(session: Any) -> None:
     assert refusal.value.reason == "FIELD_INVALID"
     answer = await session.BatchAuthorize(session_pb2.BatchAuthorizeRequest())
     assert len(answer.results) == 0
+
+
+async def test_the_policies_are_those_of_the_file(session: Any) -> None:
+    answer = await session.ListPolicies(session_pb2.ListPoliciesRequest())
+    expected = {name: one.policy.version for name, one in load_policies().items()}
+    assert {one.name: one.version for one in answer.policies} == expected
+    assert [one.name for one in answer.policies] == sorted(expected) and "default" in expected
 
 
 async def test_a_session_is_found_by_its_own_operator_only(session: Any) -> None:

@@ -35,11 +35,15 @@ def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("command", [*ASK, "play", "psql", "database-url", "reference-database-url"])
+@pytest.mark.parametrize(
+    "command", [*ASK, "play", "operators", "psql", "database-url", "reference-database-url"]
+)
 def test_where_no_mesh_was_ever_started(
     directory: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str
 ) -> None:
-    service = {"psql": ["--service", "events"], "database-url": ["events"]}.get(command, [])
+    service = {"psql": ["--service", "events"], "database-url": ["events"], "operators": ["list"]}.get(
+        command, []
+    )
     assert ended(monkeypatch, command, *service) == 2
     told = capsys.readouterr()
     assert not told.out and told.err.startswith("reelmesh: no ") and told.err.count("\n") == 1

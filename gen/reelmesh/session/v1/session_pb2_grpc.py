@@ -95,6 +95,11 @@ class SessionServiceStub:
                 request_serializer=reelmesh_dot_session_dot_v1_dot_session__pb2.BatchCountReturnsRequest.SerializeToString,
                 response_deserializer=reelmesh_dot_session_dot_v1_dot_session__pb2.BatchCountReturnsResponse.FromString,
                 _registered_method=True)
+        self.ListPolicies = channel.unary_unary(
+                '/reelmesh.session.v1.SessionService/ListPolicies',
+                request_serializer=reelmesh_dot_session_dot_v1_dot_session__pb2.ListPoliciesRequest.SerializeToString,
+                response_deserializer=reelmesh_dot_session_dot_v1_dot_session__pb2.ListPoliciesResponse.FromString,
+                _registered_method=True)
 
 
 class SessionServiceServicer:
@@ -227,6 +232,13 @@ class SessionServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListPolicies(self, request, context):
+        """The policies that sessions are opened under: what a jurisdiction may be named. Changes nothing.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_SessionServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -289,6 +301,11 @@ def add_SessionServiceServicer_to_server(servicer, server):
                     servicer.BatchCountReturns,
                     request_deserializer=reelmesh_dot_session_dot_v1_dot_session__pb2.BatchCountReturnsRequest.FromString,
                     response_serializer=reelmesh_dot_session_dot_v1_dot_session__pb2.BatchCountReturnsResponse.SerializeToString,
+            ),
+            'ListPolicies': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListPolicies,
+                    request_deserializer=reelmesh_dot_session_dot_v1_dot_session__pb2.ListPoliciesRequest.FromString,
+                    response_serializer=reelmesh_dot_session_dot_v1_dot_session__pb2.ListPoliciesResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -616,6 +633,33 @@ class SessionService:
             '/reelmesh.session.v1.SessionService/BatchCountReturns',
             reelmesh_dot_session_dot_v1_dot_session__pb2.BatchCountReturnsRequest.SerializeToString,
             reelmesh_dot_session_dot_v1_dot_session__pb2.BatchCountReturnsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListPolicies(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/reelmesh.session.v1.SessionService/ListPolicies',
+            reelmesh_dot_session_dot_v1_dot_session__pb2.ListPoliciesRequest.SerializeToString,
+            reelmesh_dot_session_dot_v1_dot_session__pb2.ListPoliciesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -110,6 +110,8 @@ class SessionServiceStub:
     round; of rounds that nothing counts nothing is kept. At most 200.
     Errors: INVALID_ARGUMENT/FIELD_INVALID
     """
+    ListPolicies: _grpc.UnaryUnaryMultiCallable[_session_pb2.ListPoliciesRequest, _session_pb2.ListPoliciesResponse]
+    """The policies that sessions are opened under: what a jurisdiction may be named. Changes nothing."""
 
 @_typing.type_check_only
 class SessionServiceAsyncStub(SessionServiceStub):
@@ -193,6 +195,8 @@ class SessionServiceAsyncStub(SessionServiceStub):
     round; of rounds that nothing counts nothing is kept. At most 200.
     Errors: INVALID_ARGUMENT/FIELD_INVALID
     """
+    ListPolicies: _aio.UnaryUnaryMultiCallable[_session_pb2.ListPoliciesRequest, _session_pb2.ListPoliciesResponse]  # type: ignore[assignment]
+    """The policies that sessions are opened under: what a jurisdiction may be named. Changes nothing."""
 
 class SessionServiceServicer(metaclass=_abc_1.ABCMeta):
     """Who plays what, with whose money, under which limits; and whether a spin may start."""
@@ -345,5 +349,13 @@ class SessionServiceServicer(metaclass=_abc_1.ABCMeta):
         round; of rounds that nothing counts nothing is kept. At most 200.
         Errors: INVALID_ARGUMENT/FIELD_INVALID
         """
+
+    @_abc_1.abstractmethod
+    def ListPolicies(
+        self,
+        request: _session_pb2.ListPoliciesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_session_pb2.ListPoliciesResponse, _abc.Awaitable[_session_pb2.ListPoliciesResponse]]:
+        """The policies that sessions are opened under: what a jurisdiction may be named. Changes nothing."""
 
 def add_SessionServiceServicer_to_server(servicer: SessionServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
