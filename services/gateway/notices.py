@@ -101,13 +101,16 @@ class Notices:
         now.GetCurrentTime()
         request.append_time_start.CopyFrom(now)
         while True:
+            heard = False
             try:
                 async for answer in self._stubs.events.Subscribe(request):
-                    request.cursor = answer.cursor
+                    request.cursor, heard = answer.cursor, True
                     for event in answer.events:
                         self._tell(operator_id, event)
             except DomainError as error:
-                log.warning("no notices for a moment: %s", error.reason)
+                # A stream that has spoken ends by its age every other minute, and for a roll.
+                level = logging.INFO if heard and error.reason == "UNAVAILABLE" else logging.WARNING
+                log.log(level, "no notices for a moment: %s", error.reason)
                 if error.reason == "CURSOR_EXPIRED":
                     request.cursor = ""
                     request.append_time_start.GetCurrentTime()
