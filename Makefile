@@ -261,11 +261,11 @@ verify-events: $(STAMP) ## the first event altered, missing or out of order: SOU
 		--start "$(START)" --end "$(END)" $(OPTIONS)
 
 export-events: $(STAMP) ## a day's events as Parquet: DAY=2026-11-30 OUTPUT=day.parquet, DIRECTORY= of an archived day
-	@$(EVENTS_URL) $(BIN)/python -m services.events.export --day "$(DAY)" --output "$(OUTPUT)" \
+	@$(EVENTS_URL) $(BIN)/python -m services.events.days.export --day "$(DAY)" --output "$(OUTPUT)" \
 		$(if $(DIRECTORY),--directory "$(DIRECTORY)")
 
 retention-events: $(STAMP) ## the days of the log; archives old ones into DIRECTORY=... all but KEEP_DAYS=90
-	@$(EVENTS_URL) $(BIN)/python -m services.events.retention \
+	@$(EVENTS_URL) $(BIN)/python -m services.events.days.retention \
 		$(if $(DIRECTORY),archive "$(DIRECTORY)" --keep-days "$(KEEP_DAYS)",list)
 
 bench-outage: $(STAMP) ## the events service away until EVENTS=20000 wait, then how fast they are stored while spins go on

@@ -28,7 +28,7 @@ from bench.servers import value
 from deploy.local.errors import LocalError
 from deploy.local.mesh import REPOSITORY
 from services.common.db import create_engine
-from services.events import verifier
+from services.events.verify import verifier
 
 OUTPUT = REPOSITORY / "build" / "bench-outage.json"
 EVENTS = 20_000

@@ -3,14 +3,15 @@
 from reelmesh.events.v1 import events_pb2_grpc
 
 from services.common.service import Runtime, run
-from services.events import days, watches
 from services.events.config import Config
-from services.events.delivery import Deliverer
+from services.events.days import keeping
 from services.events.feed import Feed
 from services.events.handlers import Handlers
-from services.events.sender import Sender
-from services.events.vault import Vault
-from services.events.webhooks import Webhooks
+from services.events.webhooks import watches
+from services.events.webhooks.delivery import Deliverer
+from services.events.webhooks.sender import Sender
+from services.events.webhooks.vault import Vault
+from services.events.webhooks.webhooks import Webhooks
 from services.watching import database
 
 
@@ -23,7 +24,9 @@ async def compose(runtime: Runtime[Config]) -> None:
     handlers = Handlers(engine, feed=feed, webhooks=Webhooks(engine, vault), development=development)
     sender = Sender(development=development)
     runtime.serve(events_pb2_grpc.add_EventServiceServicer_to_server, handlers)
-    runtime.background("days", lambda stop: days.keep_ahead(engine, interval_ms=days.INTERVAL_MS, stop=stop))
+    runtime.background(
+        "days", lambda stop: keeping.keep_ahead(engine, interval_ms=keeping.INTERVAL_MS, stop=stop)
+    )
     runtime.background("feed", feed.run)
     runtime.background("webhooks", Deliverer(engine, vault, sender.post).run)
     database.start(runtime, watches.webhooks(engine))

@@ -16,8 +16,8 @@ from services.events import messages, store
 from services.events.feed import Feed, fitting, time_of
 from services.events.feed_handlers import FeedHandlers
 from services.events.log import Log
-from services.events.webhook_handlers import WebhookHandlers
-from services.events.webhooks import Webhooks
+from services.events.webhooks.handlers import WebhookHandlers
+from services.events.webhooks.webhooks import Webhooks
 
 PAGE_SIZE_DEFAULT = 100
 PAGE_SIZE_MAX = 500

@@ -5,7 +5,7 @@ import uuid
 
 from reelmesh.events.v1 import events_pb2
 
-from services.events.webhooks import WEBHOOKS_MAX
+from services.events.webhooks.webhooks import WEBHOOKS_MAX
 from tests.contract.rows_fields import Row
 from tests.mesh.asking import Request
 from tests.mesh.stage import Stage, new_id

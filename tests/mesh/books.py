@@ -11,7 +11,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
-from services.events import verifier
+from services.events.verify import verifier
 from tests.invariants import Verdict, check_wallet, list_verdicts
 from tests.mesh.players import Answer, Heard, Player
 from tests.waiting import SECONDS_MAX, until

@@ -9,8 +9,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from services.common.db import create_engine
 from services.events.feed import Feed
 from services.events.handlers import Handlers
-from services.events.vault import Vault
-from services.events.webhooks import Webhooks
+from services.events.webhooks.vault import Vault
+from services.events.webhooks.webhooks import Webhooks
 
 WEBHOOK_KEY = "a key of the tests"
 

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from services.events.sender import Undelivered
+from services.events.webhooks.sender import Undelivered
 
 SECRET = "whsec_" + base64.b64encode(b"a secret of 24 bytes: ok").decode()
 

@@ -13,8 +13,8 @@ from services.common.health import Health
 from services.common.server import CallInterceptor, Server
 from services.events.feed import Feed
 from services.events.handlers import Handlers
-from services.events.vault import Vault
-from services.events.webhooks import Webhooks
+from services.events.webhooks.vault import Vault
+from services.events.webhooks.webhooks import Webhooks
 from tests.integration.common.toy import CONNECTION_AGE_MS
 
 IDENTITY_KEY = "a key of the tests, 32 characters"

@@ -19,12 +19,15 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.archiving import archive_files
 from services.archiving.dropping import ArchiveError
-from services.events import archive, archive_store, days, export, store, verifier
+from services.events import store
+from services.events.days import archive, export, keeping
+from services.events.days import store as days_store
 from services.events.errors import BatchOutOfOrder
 from services.events.log import Log
 from services.events.records import EventFilter
-from services.events.vault import Vault
-from services.events.webhooks import Webhooks
+from services.events.verify import verifier
+from services.events.webhooks.vault import Vault
+from services.events.webhooks.webhooks import Webhooks
 from tests.integration.events.written import DAY_US, Clock, batch
 
 TODAY = datetime.now(UTC).date()
@@ -60,14 +63,14 @@ async def old_log(engine: AsyncEngine) -> AsyncIterator[AsyncEngine]:
 async def lay_days(engine: AsyncEngine, *, first: date) -> None:
     """Gives a fresh log a partition for each day from this one on, instead of those of its migration."""
     async with engine.begin() as conn:
-        for day in await archive_store.list_days(conn):
+        for day in await days_store.list_days(conn):
             if not day.archived:
                 await conn.execute(text(f"drop table {day.partition}"))
         await conn.execute(text("delete from event_day"))
         await conn.execute(
             text("insert into event_day values (cast(:first as date) - 1, now(), '{}')"), {"first": first}
         )
-    await days.add_ahead(engine)
+    await keeping.add_ahead(engine)
 
 
 async def rows(engine: AsyncEngine, query: str) -> list[Any]:
@@ -101,13 +104,13 @@ async def test_a_batch_may_lie_on_both_sides_of_midnight(engine: AsyncEngine) ->
 
 
 async def test_a_day_that_no_partition_is_made_for_is_made_in_time(engine: AsyncEngine) -> None:
-    clock = Clock(days=days.DAYS_AHEAD + 1)
+    clock = Clock(days=keeping.DAYS_AHEAD + 1)
     log = Log(engine, clock_us=clock)
     with pytest.raises(CheckViolation, match="no partition"):
         await log.append("wallet", [batch(1)])
     clock.now_us -= DAY_US
-    assert await days.add_ahead(engine) == 1
-    assert await days.add_ahead(engine) == 0
+    assert await keeping.add_ahead(engine) == 1
+    assert await keeping.add_ahead(engine) == 0
     assert await log.append("wallet", [batch(1)]) == 1
 
 
@@ -240,7 +243,7 @@ class Command:
         }
         if fail:
             environment |= {"REELMESH_FAIL": fail, "REELMESH_FAIL_MARK": str(self.mark)}
-        command = [sys.executable, "-m", f"services.events.{module}", *arguments]
+        command = [sys.executable, "-m", f"services.events.days.{module}", *arguments]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
         return done.returncode, done.stdout + done.stderr
 

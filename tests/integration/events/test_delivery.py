@@ -9,13 +9,13 @@ from reelmesh.events.v1 import events_pb2
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.events import delivery, signature, watches
-from services.events.delivery import ATTEMPTS_MAX, LEASE_S, Deliverer
 from services.events.log import Log
 from services.events.messages import parse_batches
 from services.events.records import Webhook
-from services.events.vault import Vault
-from services.events.webhooks import Webhooks
+from services.events.webhooks import delivery, signature, watches
+from services.events.webhooks.delivery import ATTEMPTS_MAX, LEASE_S, Deliverer
+from services.events.webhooks.vault import Vault
+from services.events.webhooks.webhooks import Webhooks
 from tests.integration.events.receivers import SECRET, Receiver, Times
 from tests.integration.events.served import WEBHOOK_KEY
 from tests.integration.events.written import batch, event

@@ -17,8 +17,8 @@ from services.events.handlers import Handlers
 from services.events.log import Log
 from services.events.messages import parse_batches
 from services.events.records import EventFilter
-from services.events.vault import Vault
-from services.events.webhooks import Webhooks
+from services.events.webhooks.vault import Vault
+from services.events.webhooks.webhooks import Webhooks
 from tests.integration.events.written import Clock, event
 
 SESSION_A, SESSION_B = "0192f0c1-0000-7000-8000-00000000000a", "0192f0c1-0000-7000-8000-00000000000b"

@@ -9,9 +9,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from deploy.local.databases import Server
 from services.common.db import create_engine
 from services.common.migrate import migrate
-from services.events import store, verifier
+from services.events import store
 from services.events.log import Log
 from services.events.records import EventFilter
+from services.events.verify import verifier
 from tests.integration.events.written import batch
 
 # What the build before wrote: two sources, days between them, and a clock that was put back.

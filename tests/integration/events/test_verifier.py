@@ -12,11 +12,11 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.common.db import create_engine
-from services.events import verifier
 from services.events.chain import Fault, hash_of
 from services.events.log import Log
 from services.events.records import Event
-from services.events.verifier import Chain
+from services.events.verify import verifier
+from services.events.verify.verifier import Chain
 from tests.databases import Databases
 from tests.integration.events.written import Clock, batch
 

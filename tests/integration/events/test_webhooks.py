@@ -11,12 +11,12 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.common.errors import DomainError
-from services.events.delivery import ATTEMPTS_MAX, Deliverer
 from services.events.handlers import Handlers
 from services.events.log import Log
-from services.events.sender import Sender, Undelivered
-from services.events.vault import Vault
-from services.events.webhooks import WEBHOOKS_MAX
+from services.events.webhooks.delivery import ATTEMPTS_MAX, Deliverer
+from services.events.webhooks.sender import Sender, Undelivered
+from services.events.webhooks.vault import Vault
+from services.events.webhooks.webhooks import WEBHOOKS_MAX
 from tests.integration.events.conftest import WEBHOOK_KEY
 from tests.integration.events.receivers import SECRET, Receiver, Times, listening
 from tests.integration.events.written import batch

@@ -4,7 +4,7 @@ import ipaddress
 
 import pytest
 
-from services.events.addresses import check_url, is_public
+from services.events.webhooks.addresses import check_url, is_public
 
 
 @pytest.mark.parametrize(

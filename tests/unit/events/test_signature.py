@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from services.events.signature import headers_of, parse_secret
-from services.events.vault import Vault
+from services.events.webhooks.signature import headers_of, parse_secret
+from services.events.webhooks.vault import Vault
 
 VECTORS = json.loads((Path(__file__).parents[2] / "vectors/webhook.json").read_text())
 

@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Sequence
 from datetime import date
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import psycopg
 import typer
@@ -22,10 +22,11 @@ from sqlalchemy.exc import DBAPIError
 
 from services.common import db
 from services.common.config import database_url
-from services.events import verifier
 from services.events.chain import Fault
+from services.events.days.options import give_up, parse_day
 from services.events.records import GENESIS
-from services.events.verifier import Chain
+from services.events.verify import verifier
+from services.events.verify.verifier import Chain
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -54,20 +55,6 @@ def verify(
     else:
         _print(chains, seconds)
     sys.exit(1 if verifier.first_fault(chains) else 0)
-
-
-def parse_day(text: str) -> date | None:
-    """A day written 2026-11-30; None of an empty text. Exits with one line when it is none."""
-    try:
-        return date.fromisoformat(text) if text else None
-    except ValueError:
-        give_up(f"{text!r} is no day: write 2026-11-30")
-
-
-def give_up(problem: str) -> NoReturn:
-    """Ends with one line. Not with 1, which says that the log is not as it was."""
-    print(problem, file=sys.stderr)
-    sys.exit(2)
 
 
 async def _verify(sources: Sequence[str], day_start: date | None, day_end: date | None) -> list[Chain]:

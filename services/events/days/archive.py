@@ -18,10 +18,12 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from services.archiving import archive_files
 from services.archiving.dropping import ArchiveError, Tell, alone, drop
 from services.common import db, failpoints
-from services.events import archive_store, chain, webhook_store
-from services.events.archive_store import Day
+from services.events import chain
 from services.events.chain import Fault
+from services.events.days import store as days_store
+from services.events.days.store import Day
 from services.events.records import GENESIS, Event, Head, StoredEvent
+from services.events.webhooks import store as webhook_store
 
 FILE_NAME = "event.csv.gz"
 _NUMBERS = frozenset(
@@ -36,8 +38,8 @@ async def archive(engine: AsyncEngine, *, directory: Path, before: date, tell: T
 
     Errors: ArchiveError. The days before the one it names stay archived.
     """
-    async with alone(engine, archive_store.lock_archive) as conn:
-        days = [day for day in await archive_store.list_days(conn) if day.day < before and not day.archived]
+    async with alone(engine, days_store.lock_archive) as conn:
+        days = [day for day in await days_store.list_days(conn) if day.day < before and not day.archived]
         for day in days:
             if not day.past:
                 raise ArchiveError(f"{day.day} is not over")
@@ -47,8 +49,8 @@ async def archive(engine: AsyncEngine, *, directory: Path, before: date, tell: T
 
 async def _archive_day(engine: AsyncEngine, day: Day, directory: Path, tell: Tell) -> None:
     async with db.transaction(engine, "events.close_day", links=()) as conn:
-        await archive_store.close_day(conn, day)
-        last = await archive_store.find_position_last(conn, day)
+        await days_store.close_day(conn, day)
+        last = await days_store.find_position_last(conn, day)
         behind = await webhook_store.list_behind(conn, position=last)
     if behind:
         webhooks = "".join(f"\n  {webhook_id} of {operator_id}" for webhook_id, operator_id in behind)
@@ -58,9 +60,9 @@ async def _archive_day(engine: AsyncEngine, day: Day, directory: Path, tell: Tel
     async with engine.connect() as conn:
         # What is closed does not change, and reading files may take longer than a transaction may idle.
         await conn.execution_options(isolation_level="AUTOCOMMIT")
-        rows = await archive_store.count_rows(conn, day)
-        sha256 = await archive_files.write_csv(path, archive_store.copy_day(conn, day))
-        before = await archive_store.find_heads(conn, day=day.day)
+        rows = await days_store.count_rows(conn, day)
+        sha256 = await archive_files.write_csv(path, days_store.copy_day(conn, day))
+        before = await days_store.find_heads(conn, day=day.day)
     await failpoints.reach("mid_archive", "event")
     heads, read = _read_back(path, before, sha256)
     if read != rows:
@@ -113,10 +115,10 @@ async def _remove(
 ) -> None:
     """Keeps where the chains stand and drops a day's partition. Errors: ArchiveError"""
     async with db.transaction(engine, "events.archive_day", links=()) as conn:
-        await archive_store.add_heads(conn, day, heads)
-        await archive_store.update_archived(conn, day, manifest=manifest)
+        await days_store.add_heads(conn, day, heads)
+        await days_store.update_archived(conn, day, manifest=manifest)
         # While the partition is locked nobody appends.
         if not await drop(
-            conn, lambda wait_ms: archive_store.drop_partition(conn, day, lock_timeout_ms=wait_ms)
+            conn, lambda wait_ms: days_store.drop_partition(conn, day, lock_timeout_ms=wait_ms)
         ):
             raise ArchiveError(f"{day.day}: somebody reads the log all the time; nothing was dropped")

@@ -1,4 +1,4 @@
-"""A day of the log as Parquet: python -m services.events.export --day 2026-11-30 --output day.parquet
+"""A day of the log as Parquet: python -m services.events.days.export --day 2026-11-30 --output day.parquet
 
 The database is REELMESH_EVENTS_DATABASE_URL. A day that is archived is read from its file instead. Needs
 DuckDB, which no service does: it is among the tools of lock/dev.txt.
@@ -18,8 +18,8 @@ from services.archiving import archive_files
 from services.archiving.dropping import ArchiveError
 from services.common import db
 from services.common.config import database_url
-from services.events import archive, archive_store
-from services.events.verify import parse_day
+from services.events.days import archive, store
+from services.events.days.options import parse_day
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -102,9 +102,9 @@ async def _write_csv(wanted: date, path: Path) -> None:
     try:
         async with engine.connect() as conn:
             await conn.execution_options(isolation_level="AUTOCOMMIT")
-            for day in await archive_store.list_days(conn):
+            for day in await store.list_days(conn):
                 if day.day == wanted and not day.archived:
-                    await archive_files.write_csv(path, archive_store.copy_day(conn, day))
+                    await archive_files.write_csv(path, store.copy_day(conn, day))
                     return
                 if day.day == wanted:
                     raise ArchiveError(f"{day.day} is archived: say in which --directory")

@@ -1,4 +1,4 @@
-"""Commands for old days of the log: python -m services.events.retention list | archive
+"""Commands for old days of the log: python -m services.events.days.retention list | archive
 
 The database is REELMESH_EVENTS_DATABASE_URL, a direct connection.
 """
@@ -17,8 +17,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from services.archiving.dropping import ArchiveError
 from services.common import db
 from services.common.config import database_url
-from services.events import archive, archive_store
-from services.events.verify import parse_day
+from services.events.days import archive, store
+from services.events.days.options import parse_day
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True)
 console = Console(highlight=False, soft_wrap=True)
@@ -54,12 +54,12 @@ async def _list(engine: AsyncEngine) -> None:
     table = Table("day", "state", "events", "bytes", "positions from")
     try:
         async with engine.connect() as conn:
-            for day in await archive_store.list_days(conn):
+            for day in await store.list_days(conn):
                 rows = (day.manifest or {}).get("rows")
                 figures = ("" if rows is None else str(rows), "")
                 if not day.archived:
-                    size_bytes = await archive_store.find_size_bytes(conn, day)
-                    figures = str(await archive_store.count_rows(conn, day)), str(size_bytes)
+                    size_bytes = await store.find_size_bytes(conn, day)
+                    figures = str(await store.count_rows(conn, day)), str(size_bytes)
                 state = "archived" if day.archived else "past" if day.past else "open"
                 table.add_row(f"{day.day}", state, *figures, str(day.position_start))
     finally:

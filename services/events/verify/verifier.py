@@ -6,9 +6,10 @@ from datetime import date
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from services.events import chain, verifier_store
+from services.events import chain
 from services.events.chain import Fault
 from services.events.records import GENESIS, Head, StoredEvent
+from services.events.verify import store
 
 PROGRESS_EVENTS = 20_000
 
@@ -41,14 +42,14 @@ async def verify(
     believed. It reads one snapshot and holds nobody up.
     """
     async with engine.connect() as conn:
-        await verifier_store.begin_snapshot(conn)
-        span = await verifier_store.find_span(conn, day_start=day_start, day_end=day_end)
-        ends = await verifier_store.list_ends(conn)
+        await store.begin_snapshot(conn)
+        span = await store.find_span(conn, day_start=day_start, day_end=day_end)
+        ends = await store.list_ends(conn)
         chains: dict[str, Chain] = {}
-        for source in sources or await verifier_store.list_sources(conn):
-            start = await verifier_store.find_head(conn, source=source, span=span)
+        for source in sources or await store.list_sources(conn):
+            start = await store.find_head(conn, source=source, span=span)
             chains[source] = Chain(source, start, start)
-        await _walk(verifier_store.stream(conn, span=span), chains, span, tell, only=bool(sources))
+        await _walk(store.stream(conn, span=span), chains, span, tell, only=bool(sources))
         for one in chains.values():
             if one.fault is None and span.open_ended:
                 one.fault = _check_end(one, ends.get(one.source))
@@ -66,7 +67,7 @@ def first_fault(chains: Sequence[Chain]) -> Fault | None:
 async def _walk(
     events: AsyncIterator[StoredEvent],
     chains: dict[str, Chain],
-    span: verifier_store.Span,
+    span: store.Span,
     tell: Tell,
     *,
     only: bool,
@@ -91,10 +92,10 @@ async def _walk(
     tell(1.0, count)
 
 
-def _check_end(one: Chain, end: verifier_store.End | None) -> Fault | None:
+def _check_end(one: Chain, end: store.End | None) -> Fault | None:
     """Whether the chain ends where its source's head says."""
     head, expected = one.head, chain.next_place(one.head)
-    found = verifier_store.End(head.batch_no, head.position, head.hash)
+    found = store.End(head.batch_no, head.position, head.hash)
     if (end == found and expected[1] == 0) or (end is None and head == GENESIS):
         return None
     if end is None:
@@ -114,7 +115,7 @@ async def _look_around(conn: AsyncConnection, one: Chain) -> Fault:
     """The same fault, named after a look at what else is stored of the same place, or of the expected one."""
     fault = one.fault
     assert fault is not None
-    there = await verifier_store.list_places(conn, source=one.source, batch_no=fault.batch_no)
+    there = await store.list_places(conn, source=one.source, batch_no=fault.batch_no)
     twins = [
         place
         for place in there
@@ -126,7 +127,7 @@ async def _look_around(conn: AsyncConnection, one: Chain) -> Fault:
     if fault.problem != "missing":
         return fault
     batch_no, batch_index = fault.expected
-    places = await verifier_store.list_places(conn, source=one.source, batch_no=batch_no)
+    places = await store.list_places(conn, source=one.source, batch_no=batch_no)
     for place in places:
         if place.batch_index == batch_index:
             problem = f"reordered: it is stored behind batch {fault.batch_no}, record {fault.batch_index}"

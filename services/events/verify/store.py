@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.events import archive_store
+from services.events.days import store as days_store
 from services.events.records import GENESIS, Head, StoredEvent
 from services.events.store import COLUMNS, stored_event
 
@@ -65,7 +65,7 @@ async def begin_snapshot(conn: AsyncConnection) -> None:
 
 async def find_span(conn: AsyncConnection, *, day_start: date | None, day_end: date | None) -> Span:
     """The positions of these days, of those that are kept."""
-    kept = [day for day in await archive_store.list_days(conn) if not day.archived]
+    kept = [day for day in await days_store.list_days(conn) if not day.archived]
     start = next((day for day in kept if day_start is None or day.day >= day_start), kept[-1])
     ends = [day for day in kept if day_end is None or day.day <= day_end]
     end = ends[-1].position_end if ends else start.position_start
@@ -88,7 +88,7 @@ async def find_head(conn: AsyncConnection, *, source: str, span: Span) -> Head:
     if not span.from_oldest:
         for place in await conn.execute(_FIND_HEAD, {"source": source, "start": span.start}):
             return Head(*place)
-    heads = await archive_store.find_heads(conn, day=span.day_start)
+    heads = await days_store.find_heads(conn, day=span.day_start)
     return heads.get(source, GENESIS)
 
 

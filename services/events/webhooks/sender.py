@@ -10,7 +10,7 @@ from typing import Any
 import certifi
 import httpcore
 
-from services.events import addresses
+from services.events.webhooks import addresses
 
 TIMEOUT_S = 10.0
 CONNECT_TIMEOUT_S = 3.0

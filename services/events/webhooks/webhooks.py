@@ -9,10 +9,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from services.common import db
 from services.common.errors import IdReused
 from services.common.fields import uuid7
-from services.events import webhook_store
 from services.events.errors import WebhookLimitReached, WebhookNotFound
 from services.events.records import DeadLetter, Webhook
-from services.events.vault import Vault
+from services.events.webhooks import store
+from services.events.webhooks.vault import Vault
 
 WEBHOOKS_MAX = 20
 
@@ -43,14 +43,12 @@ class Webhooks:
             "create_time": self._clock(),
         }
         async with db.transaction(self._engine, "events.create_webhook") as conn:
-            await webhook_store.lock_operator(conn, operator_id=operator_id)
-            count = len(await webhook_store.list_webhooks(conn, operator_id=operator_id))
-            new = await webhook_store.insert_webhook(conn, values)
+            await store.lock_operator(conn, operator_id=operator_id)
+            count = len(await store.list_webhooks(conn, operator_id=operator_id))
+            new = await store.insert_webhook(conn, values)
             if new and count >= WEBHOOKS_MAX:
                 raise WebhookLimitReached(webhooks_max=WEBHOOKS_MAX)
-            webhook = await webhook_store.find_by_request(
-                conn, operator_id=operator_id, request_id=request_id
-            )
+            webhook = await store.find_by_request(conn, operator_id=operator_id, request_id=request_id)
         known = self._vault.open(webhook.secret, webhook_id=webhook.webhook_id)
         same = (webhook.url, webhook.event_types) == (url, event_types)
         if not (same and hmac.compare_digest(known, secret)):
@@ -60,28 +58,28 @@ class Webhooks:
     async def list(self, *, operator_id: str) -> list[Webhook]:
         """All of them, oldest first."""
         async with db.transaction(self._engine, "events.list_webhooks") as conn:
-            return await webhook_store.list_webhooks(conn, operator_id=operator_id)
+            return await store.list_webhooks(conn, operator_id=operator_id)
 
     async def rotate(self, *, operator_id: str, webhook_id: str, secret: bytes) -> Webhook:
         """Signs with another secret from now on. Errors: WEBHOOK_NOT_FOUND."""
         async with db.transaction(self._engine, "events.rotate_webhook_secret") as conn:
             await _require(conn, operator_id, webhook_id)
             sealed = self._vault.seal(secret, webhook_id=webhook_id)
-            await webhook_store.update_secret(conn, webhook_id=webhook_id, secret=sealed)
+            await store.update_secret(conn, webhook_id=webhook_id, secret=sealed)
             return await _require(conn, operator_id, webhook_id)
 
     async def set_paused(self, *, operator_id: str, webhook_id: str, paused: bool) -> Webhook:
         """Stops it, or lets it go on. Errors: WEBHOOK_NOT_FOUND."""
         async with db.transaction(self._engine, "events.pause_webhook") as conn:
             await _require(conn, operator_id, webhook_id)
-            await webhook_store.update_paused(conn, webhook_id=webhook_id, paused=paused)
+            await store.update_paused(conn, webhook_id=webhook_id, paused=paused)
             return await _require(conn, operator_id, webhook_id)
 
     async def delete(self, *, operator_id: str, webhook_id: str) -> None:
         """Forgets it. Errors: WEBHOOK_NOT_FOUND."""
         async with db.transaction(self._engine, "events.delete_webhook") as conn:
             await _require(conn, operator_id, webhook_id)
-            await webhook_store.delete_webhook(conn, webhook_id=webhook_id)
+            await store.delete_webhook(conn, webhook_id=webhook_id)
 
     async def list_dead_letters(
         self, *, operator_id: str, webhook_id: str, position_after: int, limit: int
@@ -89,7 +87,7 @@ class Webhooks:
         """The first ones behind a position. Errors: WEBHOOK_NOT_FOUND."""
         async with db.transaction(self._engine, "events.list_dead_letters") as conn:
             await _require(conn, operator_id, webhook_id)
-            return await webhook_store.list_dead_letters(
+            return await store.list_dead_letters(
                 conn, webhook_id=webhook_id, position_after=position_after, limit=limit
             )
 
@@ -97,11 +95,11 @@ class Webhooks:
         """Has dead letters sent once more, all of them by default. Errors: WEBHOOK_NOT_FOUND."""
         async with db.transaction(self._engine, "events.redeliver") as conn:
             await _require(conn, operator_id, webhook_id)
-            return await webhook_store.redeliver(conn, webhook_id=webhook_id, event_ids=event_ids)
+            return await store.redeliver(conn, webhook_id=webhook_id, event_ids=event_ids)
 
 
 async def _require(conn: AsyncConnection, operator_id: str, webhook_id: str) -> Webhook:
-    webhook = await webhook_store.find_webhook(conn, operator_id=operator_id, webhook_id=webhook_id)
+    webhook = await store.find_webhook(conn, operator_id=operator_id, webhook_id=webhook_id)
     if webhook is None:
         raise WebhookNotFound()
     return webhook

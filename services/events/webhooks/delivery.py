@@ -18,12 +18,14 @@ import msgspec
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.common import db
-from services.events import signature, store, webhook_store, webhooks
+from services.events import store
 from services.events.feed import fitting, time_of
 from services.events.records import DeadLetter, StoredEvent, Webhook
-from services.events.sender import Undelivered
-from services.events.vault import Vault
-from services.events.webhook_store import Held
+from services.events.webhooks import signature, webhooks
+from services.events.webhooks import store as webhook_store
+from services.events.webhooks.sender import Undelivered
+from services.events.webhooks.store import Held
+from services.events.webhooks.vault import Vault
 
 log = logging.getLogger(__name__)
 

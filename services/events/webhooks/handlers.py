@@ -9,8 +9,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from services.common import db
 from services.common.errors import FieldInvalid, FieldMissing
 from services.common.fields import require_page, require_text, require_uuid_text
-from services.events import addresses, messages, signature, store
-from services.events.webhooks import Webhooks
+from services.events import messages, store
+from services.events.webhooks import addresses, signature
+from services.events.webhooks.webhooks import Webhooks
 
 PAGE_SIZE_DEFAULT = 100
 PAGE_SIZE_MAX = 200

@@ -5,7 +5,7 @@ import asyncio
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.common import db
-from services.events import archive_store
+from services.events.days import store
 
 DAYS_AHEAD = 3
 INTERVAL_MS = 60_000
@@ -17,7 +17,7 @@ async def add_ahead(engine: AsyncEngine) -> int:
     Any number of replicas may do it at once. It is no trace of its own: `links=()`.
     """
     async with db.transaction(engine, "events.add_days", links=()) as conn:
-        return await archive_store.add_days(conn, days_ahead=DAYS_AHEAD)
+        return await store.add_days(conn, days_ahead=DAYS_AHEAD)
 
 
 async def keep_ahead(engine: AsyncEngine, *, interval_ms: int, stop: asyncio.Event) -> None:

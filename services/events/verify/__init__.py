@@ -1,0 +1,1 @@
+"""The whole log verified, from the first record of every chain to its head."""
