@@ -226,7 +226,7 @@ fmt: $(STAMP) ## format the code
 	$(BIN)/ruff check --fix && $(BIN)/ruff format
 
 rtp-report: $(STAMP) ## what games returned against theory, a day and the 30 days before it: DAY=2026-11-30, JSON=file
-	@$(GAME_URL) $(BIN)/python -m services.game.rtp_report --day "$(DAY)" $(if $(JSON),--json "$(JSON)")
+	@$(GAME_URL) $(BIN)/python -m services.game.rtp.report --day "$(DAY)" $(if $(JSON),--json "$(JSON)")
 
 # JSON= writes the report there; DRAW_HASH= compares the hash that a span carries.
 replay: $(STAMP) ## a stored round derived again from its draw log and compared: ROUND=, JSON=file, DRAW_HASH=

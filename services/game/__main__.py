@@ -19,9 +19,9 @@ from services.game.catalogue import Catalogue, ids_of
 from services.game.config import Config
 from services.game.engine.loading import DefinitionError
 from services.game.handlers import Handlers, to_events
-from services.game.monitor import Monitor
 from services.game.reconciler import Ages, Reconciler
 from services.game.returns import Returns
+from services.game.rtp.monitor import Monitor
 from services.game.wallet import WalletClient
 from services.watching import database
 

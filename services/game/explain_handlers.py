@@ -12,14 +12,16 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.common import db, fields, telemetry
 from services.common.times import timestamp
-from services.game import explain_store, messages, replay_store, replays, review_store, store
+from services.game import explain_store, messages, review_store, store
 from services.game.catalogue import Catalogue
 from services.game.engine import rng
 from services.game.errors import RoundNotFound
 from services.game.explain_store import Change
 from services.game.reconciler import Ages
 from services.game.records import DecidedBy, Round, State, Verdict
-from services.game.replays import Check, Stored
+from services.game.replay import replays
+from services.game.replay import store as replay_store
+from services.game.replay.replays import Check, Stored
 from services.game.reviews import Reviews
 
 Context = grpc.aio.ServicerContext[Any, Any]

@@ -52,7 +52,7 @@ class Returns:
             VERDICTS[state],
         )
         rtp, deviation = self._theories.get((round_.game_id, round_.mode), (0.0, None))
-        # Where the definition does not state it, the rounds themselves show it (bands.py).
+        # Where the definition does not state it, the rounds themselves show it (rtp/bands.py).
         off = (
             round_.win_minor - rtp * round_.stake_minor
             if deviation is None

@@ -11,11 +11,12 @@ from reelmesh.game.v1 import game_pb2
 from reelmesh.type.v1 import error_pb2
 from typer.testing import CliRunner
 
-from services.game import definitions, games_folder, replay
+from services.game import definitions, games_folder
 from services.game.books import totals
 from services.game.books.game import OUTCOME_BYTES_MAX
 from services.game.catalogue import Catalogue
 from services.game.engine import definition, rng
+from services.game.replay import __main__ as replay
 from tests.integration.game.harness import CONTEXT, PENDING, REFUSED, SETTLED, Game, new_id
 from tests.integration.wallet.harness import Wallet
 from tests.unit.game.books import folders

@@ -14,10 +14,11 @@ from sqlalchemy import text
 from typer.testing import CliRunner, Result
 
 from services.common import db
-from services.game import monitor as monitors
-from services.game import returns_store, rtp_report
-from services.game.bands import ROUNDS_MIN, Status
-from services.game.monitor import Monitor, Played
+from services.game.rtp import monitor as monitors
+from services.game.rtp import report as rtp_report
+from services.game.rtp import store as rtp_store
+from services.game.rtp.bands import ROUNDS_MIN, Status
+from services.game.rtp.monitor import Monitor, Played
 from tests.integration.game.harness import BONUS, GAMBLE, GAMES, SPIN, Game, blocked_or_done
 from tests.integration.wallet.harness import Wallet
 from tests.integration.wallet.test_plan import nodes
@@ -139,7 +140,7 @@ async def test_two_that_both_hold_the_lease_count_a_round_once(
         await monitor(game, "one").run_once()
     await game.settle(played)
     async with db.transaction(game.engine, "claim") as conn:
-        claim = await returns_store.claim(conn, holder="one", lease_ms=1_000, age_ms=0)
+        claim = await rtp_store.claim(conn, holder="one", lease_ms=1_000, age_ms=0)
     assert claim is not None
     if late:
         # Nothing new happened since: the time itself does not tell the two apart.
@@ -147,11 +148,11 @@ async def test_two_that_both_hold_the_lease_count_a_round_once(
 
     async def roll_up() -> None:
         async with db.transaction(game.engine, "roll_up") as conn:
-            await returns_store.roll_up(conn, claim, holder="one", rows_max=10, late_max=10)
+            await rtp_store.roll_up(conn, claim, holder="one", rows_max=10, late_max=10)
 
     # The barrier: the first has counted and not committed when the second comes.
     async with db.transaction(game.engine, "roll_up") as conn:
-        await returns_store.roll_up(conn, claim, holder="one", rows_max=10, late_max=10)
+        await rtp_store.roll_up(conn, claim, holder="one", rows_max=10, late_max=10)
         second = asyncio.create_task(roll_up())
         await until(lambda: blocked_or_done(game, second))
     await second
@@ -194,8 +195,8 @@ async def test_a_pass_reads_no_table_of_ends_as_a_whole(game: Game, wallet: Wall
     for each in (True, False):
         async with game.engine.connect() as conn:
             if each:
-                await conn.execute(returns_store._LOOK_UP_EACH)
-            explain = text(f"explain (format json) {returns_store._ROLL_UP.text}")
+                await conn.execute(rtp_store._LOOK_UP_EACH)
+            explain = text(f"explain (format json) {rtp_store._ROLL_UP.text}")
             values = {"low": "-infinity", "horizon": "now", "holder": "", "rows_max": 10, "late_max": 10}
             [top] = (await conn.execute(explain, values)).scalar_one()
         ends = [node for node in nodes(top["Plan"]) if node.get("Relation Name") == "round_end"]
@@ -333,7 +334,7 @@ async def test_the_gauges_show_the_last_30_days_of_real_rounds(
 async def test_the_definitions_tell_the_theory_of_every_mode(game: Game) -> None:
     await add_day(game, BONUS, mode="bonus", win="0.5")
     async with game.engine.connect() as conn:
-        [sums] = await returns_store.list_sums(conn, day=DAY, days=1)
+        [sums] = await rtp_store.list_sums(conn, day=DAY, days=1)
     assert (sums.rtp_target, sums.deviation) == (0.5, None)
     assert GAMES[BONUS].modes_by_name["bonus"].deviation is None
     assert sums.rounds == ROUNDS_MIN

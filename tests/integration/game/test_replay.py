@@ -12,8 +12,8 @@ from reelmesh.game.v1 import game_pb2
 from sqlalchemy import text
 from typer.testing import CliRunner, Result
 
-from services.game import replay
 from services.game.engine import rng
+from services.game.replay import __main__ as replay
 from tests.integration.game.harness import (
     BONUS,
     OPEN,

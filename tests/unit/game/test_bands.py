@@ -8,11 +8,11 @@ from fractions import Fraction
 import pytest
 from msgspec.structs import replace
 
-from services.game import bands
-from services.game.bands import Status
 from services.game.engine import definition, loading, play, rng
 from services.game.engine.definition import GameDefinition
-from services.game.returns_store import Sums
+from services.game.rtp import bands
+from services.game.rtp.bands import Status
+from services.game.rtp.store import Sums
 
 GAMES = loading.load_all(definition.SHIPPED_GAMES)
 DAWN = GAMES["double-dawn"]

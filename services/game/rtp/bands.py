@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
-from services.game.returns_store import Sums
+from services.game.rtp.store import Sums
 
 Z_ATTENTION = 1.96
 """95 % of honest readings are within."""

@@ -17,10 +17,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.common import db
 from services.common import telemetry_names as names
-from services.game import bands, returns_store
-from services.game.bands import Reading, Status
 from services.game.records import Kind
-from services.game.returns_store import Sums
+from services.game.rtp import bands, store
+from services.game.rtp.bands import Reading, Status
+from services.game.rtp.store import Sums
 
 log = logging.getLogger(__name__)
 
@@ -67,21 +67,17 @@ class Monitor:
     async def run_once(self) -> int:
         """One pass; the number of rounds that it went over. 0 while another replica holds the lease."""
         async with db.transaction(self._engine, "game.returns_claim", links=()) as conn:
-            claim = await returns_store.claim(
-                conn, holder=self._holder, lease_ms=LEASE_MS, age_ms=self._age_ms
-            )
+            claim = await store.claim(conn, holder=self._holder, lease_ms=LEASE_MS, age_ms=self._age_ms)
         if claim is None:
             return 0
         async with db.transaction(self._engine, "game.returns_roll_up", links=()) as conn:
-            return await returns_store.roll_up(
-                conn, claim, holder=self._holder, rows_max=ROWS_MAX, late_max=LATE_MAX
-            )
+            return await store.roll_up(conn, claim, holder=self._holder, rows_max=ROWS_MAX, late_max=LATE_MAX)
 
     async def read(self) -> None:
         """Reads the last 30 days again; what leaves its band, or comes back, is logged."""
         async with self._engine.connect() as conn:
-            today = await returns_store.find_today(conn)
-            sums = await returns_store.list_sums(conn, day=today, days=DAYS)
+            today = await store.find_today(conn)
+            sums = await store.list_sums(conn, day=today, days=DAYS)
         before, self.readings = self.readings, totals(sums)
         for played, reading in self.readings.items():
             was = before[played].status if played in before else Status.WITHIN

@@ -23,10 +23,12 @@ from sqlalchemy.exc import OperationalError
 
 from services.common import db
 from services.common.config import database_url
-from services.game import games_folder, replay_store, replays, store
+from services.game import games_folder, store
 from services.game.engine import rng
 from services.game.engine.loading import DefinitionError
-from services.game.replays import Check, Stored
+from services.game.replay import replays
+from services.game.replay import store as replay_store
+from services.game.replay.replays import Check, Stored
 
 NOT_TOLD = 2
 LINE_LENGTH = 150

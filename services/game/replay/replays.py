@@ -15,7 +15,7 @@ from services.game.catalogue import Declared, Drawn, Game
 from services.game.engine import play, rng
 from services.game.engine.definition import GameDefinition
 from services.game.records import Round, State
-from services.game.replay_store import StoredDefinition, StoredStep
+from services.game.replay.store import StoredDefinition, StoredStep
 
 HIDDEN = frozenset({State.PENDING, State.NEEDS_REVIEW})
 """States in which the stake may not be known yet."""

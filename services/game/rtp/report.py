@@ -1,4 +1,4 @@
-"""The daily report of the live RTP, as a command: python -m services.game.rtp_report --day DAY [--json FILE]
+"""The daily report of the live RTP, as a command: python -m services.game.rtp.report --day DAY [--json FILE]
 
 The database is REELMESH_GAME_DATABASE_URL; game may run or not. The totals are real rounds by game and mode,
 of the day and of the 30 days that end with it; below them both kinds by operator and currency. Exit code 1
@@ -20,10 +20,10 @@ from sqlalchemy.exc import OperationalError
 
 from services.common import db
 from services.common.config import database_url
-from services.game import bands, monitor, returns_store
-from services.game.bands import Reading, Status
 from services.game.records import Kind
-from services.game.returns_store import Sums
+from services.game.rtp import bands, monitor, store
+from services.game.rtp.bands import Reading, Status
+from services.game.rtp.store import Sums
 
 LINE_LENGTH = 120
 _STYLES = {Status.ALARM: "red", Status.ATTENTION: "yellow"}
@@ -54,10 +54,8 @@ async def _read(url: str, day: dt.date | None) -> list[dict[str, Any]]:
     engine = db.create_engine(url, pool_size=1, application_name="game-rtp-report")
     try:
         async with engine.connect() as conn:
-            day = day or await returns_store.find_today(conn)
-            windows = {
-                days: await returns_store.list_sums(conn, day=day, days=days) for days in (1, monitor.DAYS)
-            }
+            day = day or await store.find_today(conn)
+            windows = {days: await store.list_sums(conn, day=day, days=days) for days in (1, monitor.DAYS)}
     finally:
         await engine.dispose()
     return [line for days, sums in windows.items() for line in lines_of(sums, day=day, days=days)]
