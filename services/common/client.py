@@ -47,8 +47,8 @@ _OPTIONS = [
     ("grpc.enable_http_proxy", 0),
     ("grpc.keepalive_time_ms", 60_000),
     ("grpc.keepalive_timeout_ms", 10_000),
-    # A roll may end two known replicas within seconds: names are asked again before the second one goes.
-    ("grpc.dns_min_time_between_resolutions_ms", 1_000),
+    # A roll may end all the replicas that are known: names are asked again before the last attempt of a call.
+    ("grpc.dns_min_time_between_resolutions_ms", 50),
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 2_000),
     ("grpc.max_receive_message_length", MESSAGE_SIZE_BYTES_MAX),
