@@ -34,19 +34,26 @@ async def start_all(fleet: Fleet, *, replicas: int = REPLICAS, tree: Path = REPO
 
 
 async def roll(
-    fleet: Fleet, tally: Tally, service: str, *, blind: bool = False, replicas: int = REPLICAS
+    fleet: Fleet,
+    tally: Tally,
+    service: str,
+    *,
+    blind: bool = False,
+    replicas: int = REPLICAS,
+    tree: Path = REPOSITORY,
 ) -> None:
     """As a Deployment with maxSurge 1 and maxUnavailable 0. `blind`: SIGTERM comes before the names know.
 
-    `replicas`: how many are replaced, oldest first.
+    `replicas`: how many are replaced, oldest first; the next one starts while the one before still leaves, as
+    a Deployment does not count what leaves. `tree`: the source of the new ones.
     """
-    for old in fleet.of(service)[:replicas]:
-        with tally.step(f"{service}: {old.name} is replaced"):
-            await fleet.start(service)
-            if blind:
-                await fleet.stop(old, notice_s=0, blind_s=BLIND_S)
-            else:
-                await fleet.stop(old, notice_s=NOTICE_S)
+    notice_s, blind_s = (0.0, BLIND_S) if blind else (NOTICE_S, 0.0)
+    old = fleet.of(service)[:replicas]
+    with tally.step(f"{service}: {', '.join(one.name for one in old)} replaced"):
+        async with asyncio.TaskGroup() as leaving:
+            for one in old:
+                await fleet.start(service, tree=tree)
+                leaving.create_task(fleet.stop(one, notice_s=notice_s, blind_s=blind_s))
 
 
 async def add(fleet: Fleet, receiver: TraceReceiver, tally: Tally, service: str) -> float:
@@ -68,10 +75,14 @@ async def add(fleet: Fleet, receiver: TraceReceiver, tally: Tally, service: str)
 
 
 async def conclude(fleet: Fleet, receiver: TraceReceiver, load: Load, *, title: str) -> None:
-    """Says how it went; then nothing may have failed, and the books and traces must be whole."""
+    """Says how it went; then nothing may have failed, and books, feed and traces must be whole."""
     print(load.tally.summary(title), flush=True)
     assert not load.tally.failures, load.tally.summary(title)
     await check_books(fleet, load.players)
+    if load.feed is not None:
+        await load.feed.check()
+        print(f"  {len(load.feed.positions)} events in order", flush=True)
+        assert not load.tally.failures, load.tally.summary(title)
     await check_traces(receiver, load.players)
 
 

@@ -22,13 +22,24 @@ async def test_each_service_is_rolled_under_load(fleet: Fleet, receiver: TraceRe
     await conclude(fleet, receiver, load, title=f"roll, {order}")
 
 
-async def test_gateway_and_wallet_are_rolled_in_short(fleet: Fleet, receiver: TraceReceiver) -> None:
-    """The short form: the two services by whose end most could be lost, one process of each, few players."""
+@pytest.mark.long
+@pytest.mark.timeout(900)
+async def test_a_replica_alone_is_rolled_under_load(fleet: Fleet, receiver: TraceReceiver) -> None:
+    """In the hard order. Its successor is ready first: whoever knew no other finds that one at once."""
     tally = Tally()
     await start_all(fleet, replicas=1)
-    # A caller's channel that knew the one which ends, and no other, would have a moment without any.
-    await fleet.start("gateway")
+    async with Load(fleet, tally) as load:
+        for service in SERVICES:
+            await roll(fleet, tally, service, blind=True, replicas=1)
+    await conclude(fleet, receiver, load, title="a replica alone")
+
+
+async def test_a_replica_alone_is_rolled_in_short(fleet: Fleet, receiver: TraceReceiver) -> None:
+    """The short form: the services by whose end most could be lost, few players."""
+    tally = Tally()
+    await start_all(fleet, replicas=1)
     async with Load(fleet, tally, players=4) as load:
-        await roll(fleet, tally, "wallet")
+        await roll(fleet, tally, "wallet", replicas=1)
+        await roll(fleet, tally, "session", replicas=1)
         await roll(fleet, tally, "gateway", blind=True, replicas=1)
     await conclude(fleet, receiver, load, title="roll in short")
