@@ -21,8 +21,8 @@ def month_at(months: int) -> date:
     return date(year, month + 1, 1)
 
 
-# Where the ledger of `old_wallet` begins, and the month after.
-OLD, NEXT = month_at(-3), month_at(-2)
+# Where the ledger of `old_wallet` begins, and the two months after: as of now, for a month may end meanwhile.
+OLD, NEXT, LATER = month_at(-3), month_at(-2), month_at(-1)
 
 
 def ms_of(month: date) -> int:

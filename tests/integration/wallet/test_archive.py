@@ -22,7 +22,7 @@ from services.wallet.reads import statements
 from services.wallet.records import Item, Step, TransferOrder, TransferType
 from tests import invariants
 from tests.integration.wallet.harness import CONTEXT, GIVE_BACK, NEEDS_REVIEW, OPERATOR, PAYOUT, STAKE, Wallet
-from tests.integration.wallet.months import NEXT, OLD, find_month, id_at, ids_in, month_at, ms_of, run
+from tests.integration.wallet.months import LATER, NEXT, OLD, find_month, id_at, ids_in, month_at, ms_of, run
 
 
 async def deposit_in(wallet: Wallet, account_id: int, month: date, *, amount_minor: int) -> str:
@@ -106,7 +106,7 @@ async def test_an_archived_month_is_in_files_and_every_figure_stays(
 
     # Again: nothing to do. Later months add to the openings.
     assert await run(wallet, tmp_path) == []
-    assert await run(wallet, tmp_path, before=month_at(-1)) == [NEXT]
+    assert await run(wallet, tmp_path, before=LATER) == [NEXT]
     async with wallet.engine.connect() as conn:
         assert await figures(conn) == before
     # The account goes on.
@@ -262,7 +262,7 @@ async def test_rounds_are_played_while_months_are_archived(old_wallet: Wallet, t
 
     players = [asyncio.create_task(play(account_id)) for account_id in accounts]
     try:
-        assert await run(wallet, tmp_path, before=month_at(-1)) == [OLD, NEXT]
+        assert await run(wallet, tmp_path, before=LATER) == [OLD, NEXT]
     finally:
         done.set()
         await asyncio.gather(*players)
