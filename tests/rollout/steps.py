@@ -45,7 +45,8 @@ async def roll(
     """As a Deployment with maxSurge 1 and maxUnavailable 0. `blind`: SIGTERM comes before the names know.
 
     `replicas`: how many are replaced, oldest first; the next one starts while the one before still leaves, as
-    a Deployment does not count what leaves. `tree`: the source of the new ones.
+    a Deployment does not count what leaves. Not in the hard order, where callers might know nobody meanwhile:
+    no spin failed of that, but the Finish behind an answer found nobody. `tree`: the source of the new ones.
     """
     notice_s, blind_s = (0.0, BLIND_S) if blind else (NOTICE_S, 0.0)
     old = fleet.of(service)[:replicas]
@@ -53,7 +54,9 @@ async def roll(
         async with asyncio.TaskGroup() as leaving:
             for one in old:
                 await fleet.start(service, tree=tree)
-                leaving.create_task(fleet.stop(one, notice_s=notice_s, blind_s=blind_s))
+                gone = leaving.create_task(fleet.stop(one, notice_s=notice_s, blind_s=blind_s))
+                if blind:
+                    await gone
 
 
 async def add(fleet: Fleet, receiver: TraceReceiver, tally: Tally, service: str) -> float:
