@@ -11,7 +11,7 @@ import grpc
 from opentelemetry import trace
 
 # It is in the environment of the bench only.
-from opentelemetry.instrumentation import grpc as contrib  # type: ignore[import-not-found]
+from opentelemetry.instrumentation import grpc as contrib
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter

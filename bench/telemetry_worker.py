@@ -67,7 +67,7 @@ def _contrib(subject: Subject, ratio: float) -> None:
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 
     # It is in the environment of the bench only.
-    from opentelemetry.instrumentation import grpc as contrib  # type: ignore[import-not-found]
+    from opentelemetry.instrumentation import grpc as contrib
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
     from opentelemetry.sdk.trace.sampling import ParentBasedTraceIdRatio

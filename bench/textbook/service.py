@@ -7,7 +7,7 @@ from typing import Any
 import grpc
 from opentelemetry import trace
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-from opentelemetry.instrumentation import grpc as grpc_tracing  # type: ignore[import-not-found]
+from opentelemetry.instrumentation import grpc as grpc_tracing
 from opentelemetry.instrumentation import sqlalchemy as sqlalchemy_tracing
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor

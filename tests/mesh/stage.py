@@ -67,6 +67,19 @@ async def new_player(
     return player
 
 
+def launched(mesh: Mesh) -> str:
+    """The token of a new player with money, for a test that has no loop of its own."""
+
+    async def launch() -> str:
+        client = Client([mesh.rest_url()])
+        try:
+            return (await new_player(client)).token
+        finally:
+            await client.close()
+
+    return asyncio.run(launch())
+
+
 def rest_spin(player: Player, request_id: str, stake_minor: int = STAKE_MINOR) -> Rest:
     """A spin over REST."""
     body = {"request_id": request_id, "stake": amount(stake_minor)}

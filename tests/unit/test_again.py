@@ -71,3 +71,12 @@ def test_more_than_luck_is_a_failure(folder: Path) -> None:
     done = halves(folder)
     assert done.returncode == 1
     assert "12 tests failed" in done.stderr
+
+
+@pytest.mark.parametrize("where", ["fault/test_killed.py", "wallet/test_races.py"])
+def test_a_race_is_no_matter_of_luck(folder: Path, where: str) -> None:
+    (folder / where).parent.mkdir()
+    (folder / "test_some.py").rename(folder / where)
+    run(folder, "-m", "pytest", "-o", "cache_dir=first", where)
+    done = run(folder, str(TOOL), "first")
+    assert (done.returncode, done.stderr) == (1, f"again: no matter of luck: {where}::test_unlucky_once\n")

@@ -38,6 +38,8 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_
 _FORMULA_STARTS = ("=", "+", "-", "@", "'", "\t", "\r", "\n")
 
 Operator = Annotated[str, typer.Option(help="whose")]
+Day = Annotated[str, typer.Option(help="the UTC day, 2026-11-30")]
+OneCurrency = Annotated[str, typer.Option(help="only this one")]
 Output = Annotated[Path | None, typer.Option(help="a file, complete or not there; by default stdout")]
 
 
@@ -76,8 +78,8 @@ def statement_command(
 @app.command("day")
 def day_command(
     operator: Operator,
-    day: Annotated[str, typer.Option(help="the UTC day, 2026-11-30")],
-    currency: Annotated[str, typer.Option(help="only this one")] = "",
+    day: Day,
+    currency: OneCurrency = "",
     output: Output = None,
 ) -> None:
     """Both sides of a day's postings of real money; on stderr their checksums, as GetDailyTotals has them."""
@@ -97,8 +99,8 @@ def day_command(
 @app.command("totals")
 def totals_command(
     operator: Operator,
-    day: Annotated[str, typer.Option(help="the UTC day, 2026-11-30")],
-    currency: Annotated[str, typer.Option(help="only this one")] = "",
+    day: Day,
+    currency: OneCurrency = "",
     output: Output = None,
 ) -> None:
     """A day's sums of real money, a line per currency, in minor units: what GetDailyTotals answers."""

@@ -1,6 +1,5 @@
 """What the README, docs/api.md and docs/kubernetes/start.md show is run as it stands, against a real mesh."""
 
-import asyncio
 import json
 import os
 import re
@@ -16,8 +15,8 @@ from deploy.local.first_spin import script
 from deploy.local.mesh import Mesh
 from services.gateway.operations import OPERATIONS
 from tests.databases import Databases
-from tests.mesh.players import CURRENCY, Client
-from tests.mesh.stage import new_player
+from tests.mesh.players import CURRENCY
+from tests.mesh.stage import launched
 from tests.meshes import API_KEY, running_mesh
 
 # Of node before 22 behind an option.
@@ -47,19 +46,6 @@ def api_snippets(mesh: Mesh, language: str) -> list[str]:
         block.replace("http://localhost:8080", mesh.rest_url()).replace("localhost:8081", grpc_address)
         for block in blocks
     ]
-
-
-def launched(mesh: Mesh) -> str:
-    """The token of a player with money, in the currency of all test players."""
-
-    async def launch() -> str:
-        client = Client([mesh.rest_url()])
-        try:
-            return (await new_player(client)).token
-        finally:
-            await client.close()
-
-    return asyncio.run(launch())
 
 
 def test_the_page_s_python_plays_over_websocket_and_stream(mesh: Mesh, tmp_path: Path) -> None:

@@ -1,6 +1,5 @@
 """The OpenAPI document is served, and the gateway does what it says: schemathesis finds nothing."""
 
-import asyncio
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,8 +14,7 @@ from deploy.local.mesh import Mesh
 from services.gateway.edge.document import FILES
 from services.gateway.operations import ROUTES, Credential
 from tests.databases import Databases
-from tests.mesh.players import Client
-from tests.mesh.stage import new_player
+from tests.mesh.stage import launched
 from tests.meshes import API_KEY, running_mesh
 
 EXAMPLES, EXAMPLES_LONG = 8, 400
@@ -43,14 +41,7 @@ def document(mesh: Mesh) -> Any:
 def token(mesh: Mesh) -> str:
     """Of a player with money."""
 
-    async def launch() -> str:
-        client = Client([mesh.rest_url()])
-        try:
-            return (await new_player(client)).token
-        finally:
-            await client.close()
-
-    return asyncio.run(launch())
+    return launched(mesh)
 
 
 def test_the_document_has_every_route(document: Any) -> None:
